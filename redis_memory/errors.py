@@ -1,0 +1,91 @@
+"""Every error of the library.
+
+RedisMemoryError
+├── UnstorableValueError (TypeError)        a part of a value has a type that cannot be stored
+│   └── ValueTooLargeError (ValueError)     too many bytes, too many parts, or too deeply nested
+├── CorruptValueError (ValueError)          Redis holds bytes under our name that are no value of ours
+├── InvalidNameError (ValueError)           an attribute name that cannot be stored
+├── InvalidIdError (ValueError)             a conversation id that cannot be used
+├── WrongKindError (TypeError)              the attribute exists and is something else
+├── StaleProxyError (LookupError)           the place a proxy came from is gone or has moved
+├── ConfigurationError (ValueError)         a setting or a url that cannot work
+├── OfflineError (ConnectionError)          the server cannot be reached now
+│   └── InDoubtError                        and nobody knows whether the last change was applied
+├── AccessDeniedError (PermissionError)     the server refuses this user or this password
+├── ServerRefusedError (RuntimeError)       the server answered with an error
+│   └── UnsupportedServerError              too old, or it forbids what the library needs
+├── EmbeddedServerError (RuntimeError)      the server we start ourselves did not start
+└── ClosedError (RuntimeError)              the memory was used after `close`
+
+DataLossWarning (UserWarning)               the server forgot changes it had acknowledged
+"""
+
+from __future__ import annotations
+
+
+class RedisMemoryError(Exception):
+    """The root: catching it catches whatever the library raises of its own."""
+
+
+class UnstorableValueError(RedisMemoryError, TypeError):
+    """A part of a value has a type that cannot be stored; nothing was sent."""
+
+
+class ValueTooLargeError(UnstorableValueError, ValueError):
+    """A value has too many bytes, too many parts, or is nested too deeply; nothing was sent."""
+
+
+class CorruptValueError(RedisMemoryError, ValueError):
+    """Redis holds bytes under one of our names that the library did not write."""
+
+
+class InvalidNameError(RedisMemoryError, ValueError):
+    """An attribute name cannot be stored: empty, too long, private or reserved."""
+
+
+class InvalidIdError(RedisMemoryError, ValueError):
+    """A conversation id is empty, too long, or neither text nor a UUID."""
+
+
+class WrongKindError(RedisMemoryError, TypeError):
+    """The attribute exists, and is not of the kind that the call needs."""
+
+
+class StaleProxyError(RedisMemoryError, LookupError):
+    """The place that a proxy was read from is gone, or its position may mean another element."""
+
+
+class ConfigurationError(RedisMemoryError, ValueError):
+    """A setting or a url cannot work; the message never holds a password."""
+
+
+class OfflineError(RedisMemoryError, ConnectionError):
+    """The server cannot be reached, or is not ready to serve."""
+
+
+class InDoubtError(OfflineError):
+    """The connection broke after a change was sent: it was applied once, or not at all."""
+
+
+class AccessDeniedError(RedisMemoryError, PermissionError):
+    """The server refuses this user, this password, or this command for this user."""
+
+
+class ServerRefusedError(RedisMemoryError, RuntimeError):
+    """The server answered with an error; nothing was changed by the call."""
+
+
+class UnsupportedServerError(ServerRefusedError):
+    """The server is older than 6.2, or it forbids scripts."""
+
+
+class EmbeddedServerError(RedisMemoryError, RuntimeError):
+    """The embedded server could not be found or started."""
+
+
+class ClosedError(RedisMemoryError, RuntimeError):
+    """The memory was closed."""
+
+
+class DataLossWarning(UserWarning):
+    """The server no longer knows changes that it had acknowledged."""
