@@ -1,0 +1,149 @@
+"""What can be done with a memory beyond its attributes: functions, so that all names are free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Literal
+
+from redis_memory.core import flows
+from redis_memory.core.state import Call, Head
+from redis_memory.errors import OfflineError
+from redis_memory.memory import Memory, core_of
+
+Number = int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a memory stands; none of its values.
+
+    `round_trip_s` is that of one PING, None when offline. `reconnects` counts how often this process
+    had to connect again. `data_loss` counts how often the server was found to have forgotten changes
+    that it had acknowledged to this memory.
+    """
+
+    online: bool
+    server: str
+    round_trip_s: float | None
+    read_mode: Literal["strong"]
+    reconnects: int
+    data_loss: int
+
+
+def snapshot(memory: Memory) -> dict[str, Any]:
+    """All attributes by name, in plain values, at one moment.
+
+    Raises:
+        CorruptValueError: An attribute holds bytes that the library did not write; it is named.
+
+    Cost: one round trip, and one more when there are containers that this memory has not read
+    before. O(size of everything).
+    """
+    core = core_of(memory)
+    return core.run(flows.snapshot(core.state))
+
+
+def push(memory: Memory, name: str, *values: Any) -> int:
+    """Append to a list attribute without reading it first.
+
+    Args:
+        memory: Where the attribute lives; it is created when missing.
+        name: The attribute's name.
+        values: In order; all of them become visible at once.
+
+    Returns:
+        The length of the list after the last value.
+
+    Raises:
+        UnstorableValueError: A part of a value has a type that cannot be stored.
+        WrongKindError: The attribute exists and is no list.
+
+    Cost: one round trip, O(len(values)), whatever the length of the list.
+    """
+    core = core_of(memory)
+    return core.run(flows.push(core.state, name, *values))
+
+
+def window(memory: Memory, name: str, start: int | None = None, stop: int | None = None) -> list[Any]:
+    """A part of a list attribute as plain values, with the meaning of `list[start:stop]`.
+
+    Raises:
+        AttributeError: There is no such attribute.
+        WrongKindError: It is no list.
+
+    Cost: one round trip, O(number of values returned) near either end of the list.
+    """
+    core = core_of(memory)
+    values = core.run(flows.window(core.state, name, start, stop))
+    if values is None:
+        raise AttributeError(f"{core.state.label} has no attribute {name!r}", name=name, obj=memory)
+    return values
+
+
+def increment(memory: Memory, name: str, by: Number = 1) -> Number:
+    """Add to a number attribute, atomically; a missing one counts as 0.
+
+    Returns:
+        The sum, a float when either part is one.
+
+    Raises:
+        TypeError: `by` is neither int nor float.
+        WrongKindError: The attribute exists and is no number.
+
+    Cost: one round trip; integers from 10**15 on, inf and nan take two, and more while others
+    change them.
+    """
+    core = core_of(memory)
+    return core.run(flows.increment(core.state, name, by))
+
+
+def setdefault(memory: Memory, name: str, value: Any) -> Any:
+    """Store a value if the attribute is missing, and return what is stored then.
+
+    Of many workers exactly one creates it, and all get the same.
+
+    Raises:
+        UnstorableValueError: A part of the value cannot be stored.
+
+    Cost: one round trip for the one who creates it, two for the others.
+    """
+    core = core_of(memory)
+    return core.value(name, core.run(flows.setdefault(core.state, name, value)))
+
+
+def clear(memory: Memory) -> None:
+    """Delete every attribute.
+
+    Cost: one round trip, and one more when there are containers that this memory has not read
+    before.
+    """
+    core = core_of(memory)
+    core.run(flows.clear(core.state))
+    core.seen.missing.update(core.state.attributes)
+
+
+def status(memory: Memory) -> Status:
+    """How a memory stands. Never raises for a server that is away. Cost: one round trip."""
+    core = core_of(memory)
+    link = core.driver.link
+    round_trip_s = None
+    try:
+        before = perf_counter()
+        link.execute(Call(Head(b"PING")))
+        round_trip_s = perf_counter() - before
+    except OfflineError:
+        pass
+    return Status(
+        online=round_trip_s is not None,
+        server=link.address.label,
+        round_trip_s=round_trip_s,
+        read_mode=core.settings.read_mode,
+        reconnects=link.reconnects,
+        data_loss=core.state.data_losses,
+    )
+
+
+def close(memory: Memory) -> None:
+    """Close a memory, and its connections when no other memory uses them. Later use raises ClosedError."""
+    core_of(memory).close()

@@ -1,0 +1,60 @@
+"""One change of a whole container attribute: how the server does it, how a local copy does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from redis_memory.core.places import Path
+
+
+class Change:
+    """What one call of a mutator does.
+
+    `apply(container, result)` does it to a plain container, with what the server answered, and
+    `answer(result)` is what the Python method returns. `absent` is raised when the server finds
+    nothing to change, unless there is a `default` (a tuple of one) to return. `moved` are the paths
+    below which the indexes of lists mean other elements afterwards, and `positional` says that the
+    change itself means an element by an index seen before.
+    """
+
+    __slots__ = (
+        "absent",
+        "answer",
+        "apply",
+        "arguments",
+        "default",
+        "moved",
+        "operation",
+        "positional",
+        "script",
+    )
+
+    def __init__(
+        self,
+        script: str,
+        operation: bytes,
+        arguments: Iterable[bytes],
+        apply: Callable[[Any, bytes], object],
+        *,
+        answer: Callable[[bytes], Any] | None = None,
+        absent: Exception | None = None,
+        default: tuple[Any, ...] = (),
+        moved: tuple[Path, ...] = (),
+        positional: bool = False,
+    ) -> None:
+        self.script = script
+        self.operation = operation
+        self.arguments = arguments
+        self.apply = apply
+        self.answer = answer
+        self.absent = absent
+        self.default = default
+        self.moved = moved
+        self.positional = positional
+
+
+# Builds the change for one call: from the caller's local container, the limits for what is put
+# into it, and the arguments of the Python method. It raises what the plain type would raise, and
+# returns None when there is nothing to do; in both cases nothing is sent.
+Builder = Callable[..., Change | None]

@@ -1,0 +1,90 @@
+"""The mutators of dict as changes of a dict attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from redis_memory.core import contents
+from redis_memory.core.changes import Builder, Change
+from redis_memory.core.values import Limits
+
+Box = dict[Any, Any]
+
+
+def _put(operation: bytes, limits: Limits, items: Iterable[tuple[Any, Any]]) -> Change | None:
+    arguments, plain = contents.encode_items(items, limits, "value")
+    if not arguments:
+        return None
+    return Change(
+        "dict",
+        operation,
+        arguments,
+        lambda box, _: dict.update(box, plain),
+        moved=tuple((key,) for key in plain),
+    )
+
+
+def setitem(box: Box, limits: Limits, key: Any, value: object, /) -> Change | None:
+    hash(key)
+    return _put(b"put", limits, [(key, value)])
+
+
+def update(box: Box, limits: Limits, /, *others: Any, **named: Any) -> Change | None:
+    return _put(b"put", limits, dict(*others, **named).items())
+
+
+def setdefault(box: Box, limits: Limits, key: Any, default: object = None, /) -> Change | None:
+    hash(key)
+    return _put(b"default", limits, [(key, default)])
+
+
+def delitem(box: Box, limits: Limits, key: Any, /) -> Change:
+    hash(key)
+    canonical, _ = contents.encode_key(key, limits, "value")
+    return Change(
+        "dict",
+        b"take",
+        (canonical,),
+        lambda box, _: dict.pop(box, key, None),
+        absent=KeyError(key),
+    )
+
+
+def pop(box: Box, limits: Limits, key: Any, /, *default: Any) -> Change:
+    if len(default) > 1:
+        raise TypeError(f"pop expected at most 2 arguments, got {len(default) + 1}")
+    change = delitem(box, limits, key)
+    change.answer = lambda result: contents.decode_item(*contents.halves(result), limits)[1]
+    change.default = default
+    return change
+
+
+def popitem(box: Box, limits: Limits, /) -> Change:
+    def answer(result: bytes) -> tuple[Any, Any]:
+        return contents.decode_item(*contents.halves(result), limits)
+
+    return Change(
+        "dict",
+        b"take",
+        (),
+        lambda box, result: dict.pop(box, answer(result)[0], None),
+        answer=answer,
+        absent=KeyError("popitem(): dictionary is empty"),
+    )
+
+
+def clear(box: Box, limits: Limits, /) -> Change:
+    return Change("dict", b"empty", (), lambda box, _: dict.clear(box))
+
+
+BUILDERS: dict[str, Builder] = {
+    "update": update,
+    "setdefault": setdefault,
+    "pop": pop,
+    "popitem": popitem,
+    "clear": clear,
+    "__setitem__": setitem,
+    "__delitem__": delitem,
+    "__ior__": update,
+}

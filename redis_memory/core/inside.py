@@ -1,0 +1,153 @@
+"""What a mutator of a proxy inside an element does: a compare-and-set of that element's bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis_memory.core.arguments import is_by_index, moved_paths, prepared
+from redis_memory.core.changes import Change
+from redis_memory.core.delivery import deliver
+from redis_memory.core.descriptor import DICT, LIST, parse
+from redis_memory.core.mutation import stale
+from redis_memory.core.places import Path, changed_at, detached, step_into
+from redis_memory.core.sources import Source
+from redis_memory.core.state import Flow
+from redis_memory.core.values import identity, pack, unpack
+from redis_memory.errors import StaleProxyError
+
+
+class Place:
+    """Where a proxy inside an element lies.
+
+    `path` leads there from the attribute's container, `lists` are the positions in it that are
+    indexes of lists, `seen` is the version at which this was so.
+    """
+
+    __slots__ = ("lists", "path", "seen", "source")
+
+    def __init__(self, source: Source, path: Path, lists: tuple[int, ...], seen: int) -> None:
+        self.source = source
+        self.path = path
+        self.lists = lists
+        self.seen = seen
+
+    @property
+    def depth(self) -> int:
+        """How many steps lead to the element that is compared: 0 when it is the whole attribute."""
+        return 1 if self.source.known[:1] in (LIST, DICT) else 0
+
+    def below(self, step: Path, *, into_list: bool) -> Place:
+        """The place of a container inside this one."""
+        lists = (*self.lists, len(self.path)) if into_list else self.lists
+        return Place(self.source, self.path + step, lists, self.source.version)
+
+    def check(self) -> None:
+        """Raise StaleProxyError when an index on the way may mean another element."""
+        if self.source.moves.overtook(self.path, self.lists, self.seen):
+            raise stale(self.source.attribute.name)
+
+
+def mutate_inside(
+    place: Place,
+    root: Any,
+    box: Any,
+    base: type,
+    method: str,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Flow[tuple[Any, Any]]:
+    """Run a mutator of `box`, a proxy inside an element of `root`, the proxy of the attribute.
+
+    The method runs on a copy of the element; the server takes the result only while it still holds
+    the bytes that the copy was made of. When it holds others, the method runs again on those.
+
+    Returns:
+        The container now at the place, and what the method returned.
+
+    Raises:
+        StaleProxyError: The place is gone, or an index on the way may mean another element.
+
+    Cost: one round trip, and one more each time that somebody else changed the element meanwhile.
+    """
+    place.check()
+    source, depth = place.source, place.depth
+    state, attribute = source.state, source.attribute
+    arguments, options = prepared(base, box, method, arguments, options)
+    moved = moved_paths(base, method, arguments, place.path)
+    by_index = is_by_index(base, method, arguments)
+    element = _element(place, root)
+    old = pack(element)
+
+    def change(leaf: Any) -> Any:
+        return detached(getattr(base, method)(leaf, *arguments, **options))
+
+    while True:
+        new, result = changed_at(element, place.path[depth:], base, change)
+        packed = pack(new, state.inside if depth else state.limits)
+        swapped = (_where(place), old, packed, b"1" if moved else b"0")
+        answer = yield from deliver(state, attribute, "swap", source.known, b"swap", *swapped)
+        if answer.status != b"conflict":
+            break
+        _check_moved(place, answer.descriptor, by_index)
+        old = answer.result
+        element = unpack(old, state.limits)
+    if answer.status == b"stale":
+        raise stale(attribute.name)
+    if answer.status != b"ok":
+        raise StaleProxyError(f"the place in {attribute.name!r} that this value came from is gone")
+    if answer.descriptor is None:
+        yield from source.start_again(root)
+    else:
+        source.follow(root, answer, _replacement(place, unpack(packed, state.limits), moved))
+    place.seen = source.version
+    return _at(_element(place, root), place.path[depth:]), None if result is NotImplemented else result
+
+
+def _element(place: Place, root: Any) -> Any:
+    """The element, or the whole scalar, that the place lies in."""
+    try:
+        return step_into(root, place.path[0]) if place.depth else place.source.scalar
+    except LookupError as error:
+        name = place.source.attribute.name
+        raise StaleProxyError(f"the element of {name!r} that this value came from is gone") from error
+
+
+def _at(element: Any, path: Path) -> Any:
+    for step in path:
+        element = step_into(element, step)
+    return element
+
+
+def _where(place: Place) -> bytes:
+    if place.source.known[:1] == LIST:
+        return b"%d" % place.path[0]
+    return identity(place.path[0]) if place.depth else b""
+
+
+def _check_moved(place: Place, descriptor: bytes | None, by_index: bool) -> None:
+    """The element has changed: may an index of a list inside it mean something else now?"""
+    if not by_index and not any(position >= place.depth for position in place.lists):
+        return
+    name = place.source.attribute.name
+    # the descriptor of a scalar does not say when a list inside it moved
+    if not place.depth or descriptor is None:
+        raise stale(name)
+    if parse(descriptor, name).inner > place.source.version:
+        raise stale(name)
+
+
+def _replacement(place: Place, new: Any, moved: tuple[Path, ...]) -> Change:
+    """The change of the attribute's container that follows: the whole element is another one."""
+
+    def apply(holder: Any, _: bytes) -> None:
+        if isinstance(holder, list):
+            list.__setitem__(holder, place.path[0], new)
+        elif isinstance(holder, dict):
+            dict.__setitem__(holder, place.path[0], new)
+
+    if not place.depth:
+        copy = place.source.attribute.copy
+        if copy is not None and copy.descriptor == place.source.known:
+            copy.value = new
+        place.source.scalar = new
+    return Change("swap", b"swap", (), apply, moved=moved)

@@ -1,0 +1,85 @@
+"""How the Redis keys of a memory are built from prefix, id and attribute.
+
+`<prefix>{<id>}` is the memory's hash, `<prefix>{<id>}:<attribute>` holds the elements of one
+container. The part in braces is the hash tag, so all keys of one memory lie in one cluster slot.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+from uuid import UUID
+
+from redis_memory.errors import ConfigurationError, InvalidIdError, InvalidNameError
+
+MAX_ID_BYTES: Final = 512
+MAX_NAME_BYTES: Final = 512
+MAX_PREFIX_BYTES: Final = 512
+
+# `%` stands alone in no quoted id, so the memory of a whole prefix cannot meet a conversation
+_NO_ID: Final = "%"
+
+
+def _quoted(text: str, safe: str) -> str:
+    return quote(text, safe=safe, errors="surrogatepass")
+
+
+def normal_id(conversation_id: str | UUID) -> str:
+    """Return a conversation id as text.
+
+    Raises:
+        InvalidIdError: It is empty, over 512 bytes in UTF-8, or neither text nor a UUID.
+    """
+    if isinstance(conversation_id, UUID):
+        return str(conversation_id)
+    if not isinstance(conversation_id, str):
+        kind = type(conversation_id).__name__
+        raise InvalidIdError(f"a conversation id is a str or a UUID, not {kind}")
+    size = len(conversation_id.encode("utf-8", "surrogatepass"))
+    if not 0 < size <= MAX_ID_BYTES:
+        raise InvalidIdError(f"a conversation id has 1 to {MAX_ID_BYTES} bytes, this one {size}")
+    return conversation_id
+
+
+def check_name(name: object) -> bytes:
+    """Return an attribute name as the bytes stored in Redis.
+
+    Raises:
+        InvalidNameError: It is no text, empty, over 512 bytes in UTF-8, or begins with `_`.
+    """
+    if not isinstance(name, str):
+        raise InvalidNameError(f"an attribute name is a str, not {type(name).__name__}")
+    encoded = name.encode("utf-8", "surrogatepass")
+    if not 0 < len(encoded) <= MAX_NAME_BYTES:
+        raise InvalidNameError(
+            f"an attribute name has 1 to {MAX_NAME_BYTES} bytes, this one {len(encoded)}"
+        )
+    if name.startswith("_"):
+        raise InvalidNameError(f"{name[:40]!r}: names that begin with an underscore are not stored")
+    return encoded
+
+
+def name_text(encoded: bytes) -> str:
+    """Return a stored attribute name as text."""
+    return encoded.decode("utf-8", "surrogatepass")
+
+
+class Keys:
+    """The keys of one memory.
+
+    Characters with a meaning in Redis keys or patterns are percent-encoded in prefix and id, so
+    no id reaches the keys of another, and no pattern matches more than it says.
+    """
+
+    __slots__ = ("memory", "prefix")
+
+    def __init__(self, prefix: str, conversation_id: str | None) -> None:
+        if len(prefix.encode("utf-8", "surrogatepass")) > MAX_PREFIX_BYTES:
+            raise ConfigurationError(f"a prefix has at most {MAX_PREFIX_BYTES} bytes")
+        self.prefix = _quoted(prefix, safe=":/@")
+        tag = _NO_ID if conversation_id is None else _quoted(conversation_id, safe=":@")
+        self.memory = f"{self.prefix}{{{tag}}}".encode()
+
+    def content(self, name: bytes) -> bytes:
+        """The key that holds the elements of a container attribute."""
+        return self.memory + b":" + name

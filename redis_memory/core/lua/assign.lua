@@ -1,0 +1,26 @@
+-- Store a value whatever was there. Arguments: kind, then a scalar's bytes or the elements of a
+-- container. The operation `create` leaves an attribute alone that exists already; `replace` acts
+-- only while the field is a scalar with the bytes of its last argument.
+local function assign()
+  local given = ARGV[at + 1]
+  if operation == 'create' and field then return refuse('exists') end
+  if operation == 'replace' and (not field or match(field, ';(.*)$') ~= ARGV[final]) then
+    return refuse('conflict')
+  end
+  known = ''
+  begin('', given == 'd' and math.max(1, (final - at - 1) / 3) or 1)
+  if kind or field and match(field, '^[^nv]') then call('DEL', content) end
+  if given == 'v' or given == 'n' then return describe_scalar(given, ARGV[at + 2], '') end
+
+  kind, size = given, 0
+  shift, inner = format('%.0f', version), format('%.0f', version)
+  if kind == 'l' then
+    push(at + 2)
+    size = final - at - 1
+  elseif kind == 'd' then
+    put(at + 2)
+  else
+    add(at + 2)
+  end
+  return describe('')
+end

@@ -1,0 +1,75 @@
+-- The attribute that is changed. ARGV[4]: the descriptor of the caller's copy, '' when it holds
+-- none. ARGV[5]: the operation. Its arguments lie behind `at`, up to `final`.
+--
+-- A container's field is its descriptor: kind, version, base (version of its last change that was
+-- no append), shift (of its last change that moved elements to other indexes), inner (of its last
+-- change that did so in a list inside an element), size, time in microseconds. A scalar's field is
+-- kind, version, time and then the value. Kinds: l list, d dict, e set, n a number as text, v any
+-- other value.
+local known, operation = ARGV[4], ARGV[5]
+local at, final = 5, #ARGV
+local kind, base, shift, inner, size, missed, elements
+if field then
+  kind, base, shift, inner, size = match(field, '^([lde])%d+ (%d+) (%d+) (%d+) (%d+) %d+;$')
+  size = tonumber(size)
+end
+
+local function refuse(status, result)
+  take(status, '')
+  return {number, status, field or '', result or '', missed, elements}
+end
+
+-- What the caller's copy lacks, as it was before this change.
+local function catch_up()
+  if known == field then return end
+  if kind == 'l' then
+    local seen, length = match(known, '^l(%d+) %d+ %d+ %d+ (%d+) ')
+    local is_tail = seen and tonumber(base) <= tonumber(seen)
+    missed, elements = is_tail and 'tail' or 'whole', call('LRANGE', content, is_tail and length or 0, -1)
+  else
+    missed, elements = 'whole', call('HGETALL', content)
+  end
+end
+
+-- Take the number for a change that moves the version by `steps`. With its first attribute a
+-- memory begins, and no longer expires as one without attributes does.
+local function begin(result, steps)
+  if known ~= '' and kind then catch_up() end
+  version = version + (steps or 1) - 1
+  call('HSET', memory, writer, number .. ' ' .. time[1] .. ' ok ' .. result, '_version', format('%.0f', version))
+  if not field and call('HSETNX', memory, '_created', now) == 1 then call('PERSIST', memory) end
+end
+
+local function describe_scalar(scalar, bytes, result)
+  local descriptor = scalar .. format('%.0f', version) .. ' ' .. now .. ';'
+  call('HSET', memory, name, descriptor .. bytes)
+  return {number, 'ok', descriptor, result}
+end
+
+-- Describe a container after a change that was no append: no copy can follow it by a tail.
+local function describe(result)
+  local descriptor = kind .. format('%.0f %.0f ', version, version) .. shift .. ' ' .. inner
+    .. format(' %.0f ', size) .. now .. ';'
+  call('HSET', memory, name, descriptor)
+  return {number, 'ok', descriptor, result, missed, elements}
+end
+
+-- May the caller's index mean another element by now?
+local function shifted()
+  local seen = match(known, '^l(%d+) ')
+  return not seen or tonumber(shift) > tonumber(seen)
+end
+
+-- Storing a container over another makes indexes into lists inside it mean other elements.
+local function replaced_by(value)
+  local byte = string.byte(value, 1)
+  local is_map_or_array = byte >= 0x80 and byte <= 0x9f or byte >= 0xdc and byte <= 0xdf
+  local is_extension = byte >= 0xc7 and byte <= 0xc9 or byte >= 0xd4 and byte <= 0xd8
+  if is_map_or_array or is_extension then inner = format('%.0f', version) end
+end
+
+local function push(from)
+  for i = from, final, 7000 do  -- unpack fails beyond 8,000 items
+    call('RPUSH', content, unpack(ARGV, i, math.min(i + 6999, final)))
+  end
+end

@@ -1,0 +1,25 @@
+-- One attribute for a reader who knows its state of `known` ('' when of none).
+-- KEYS: memory, content. ARGV: name, known descriptor.
+-- Answers false when missing, 'same', {field} for a scalar, {field, 'tail' or 'whole', elements}.
+local field = redis.call('HGET', KEYS[1], ARGV[1])
+if not field then return false end
+local known = ARGV[2]
+if known ~= '' and string.sub(field, 1, #known) == known then return 'same' end
+
+local kind = string.sub(field, 1, 1)
+if kind == 'l' then
+  local base, size = string.match(field, '^l%d+ (%d+) %d+ %d+ (%d+) %d+;$')
+  local seen, length = string.match(known, '^l(%d+) %d+ %d+ %d+ (%d+) ')
+  if redis.call('LLEN', KEYS[2]) ~= tonumber(size) then return {field, 'damaged', {}} end
+  if seen and tonumber(base) <= tonumber(seen) then
+    return {field, 'tail', redis.call('LRANGE', KEYS[2], length, -1)}
+  end
+  return {field, 'whole', redis.call('LRANGE', KEYS[2], 0, -1)}
+end
+if kind == 'd' or kind == 'e' then
+  local size = string.match(field, '^%l%d+ %d+ %d+ %d+ (%d+) %d+;$')
+  local elements = redis.call('HGETALL', KEYS[2])
+  if #elements ~= 2 * (tonumber(size) or -1) then return {field, 'damaged', {}} end
+  return {field, 'whole', elements}
+end
+return {field}

@@ -1,0 +1,33 @@
+-- Replace one element of a container, or a whole scalar, while its bytes are still the same.
+-- Arguments: where (an index or a key), old bytes, new bytes, '1' when elements moved inside it.
+local function swap()
+  local where, old, new = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local head, current = '', nil
+  if not field then return refuse('gone') end
+  if kind == 'l' then
+    if shifted() then return refuse('stale') end
+    current = call('LINDEX', content, where)
+  elseif kind == 'd' then
+    current = call('HGET', content, where)
+    head = current and prefix_of(current)
+  elseif string.sub(field, 1, 1) == 'v' then
+    head, current = match(field, '^v%d+ %d+;'), field
+  else
+    return refuse('gone')
+  end
+  if not current then return refuse('gone') end
+  current = string.sub(current, #head + 1)
+  if current ~= old then return refuse('conflict', current) end
+  if not kind then
+    begin('')
+    return describe_scalar('v', new, '')
+  end
+  begin('')
+  if kind == 'l' then
+    call('LSET', content, where, new)
+  else
+    call('HSET', content, where, head .. new)
+  end
+  if ARGV[at + 4] == '1' then inner = format('%.0f', version) end
+  return describe('')
+end

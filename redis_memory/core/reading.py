@@ -1,0 +1,55 @@
+"""Bringing this process's copies up to date with what the server answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis_memory.core import contents
+from redis_memory.core.descriptor import KIND_NAMES, split
+from redis_memory.core.state import Attribute, Call, Copy, Flow, State
+from redis_memory.errors import CorruptValueError
+
+def read(state: State, name: str) -> Flow[Copy | None]:
+    """The newest state of an attribute, None when it is missing. One round trip."""
+    attribute = state.attribute(name)
+    copy = attribute.copy
+    reply = yield Call(attribute.reader, copy.descriptor if copy else b"")
+    if reply == b"same":
+        return copy
+    attribute.copy = None  # until the answer has been understood
+    attribute.copy = _understood(state, attribute, copy, reply)
+    return attribute.copy
+
+
+def _understood(
+    state: State, attribute: Attribute, copy: Copy | None, reply: list[Any] | None
+) -> Copy | None:
+    if reply is None:
+        return None
+    name = attribute.name
+    descriptor, payload = split(reply[0], name)
+    kind = descriptor[:1]
+    if len(reply) == 1:
+        with contents.named(name):
+            return Copy(kind, descriptor, contents.decode_scalar(kind, payload, state.limits))
+    if reply[1] == b"damaged":
+        raise CorruptValueError(
+            f"elements of the {KIND_NAMES[kind]} attribute {name!r} are missing or foreign"
+        )
+    with contents.named(name):
+        if reply[1] == b"tail" and copy is not None:
+            copy.value.extend(contents.decode(kind, reply[2], state.limits))
+            return Copy(kind, descriptor, copy.value)
+        return Copy(kind, descriptor, contents.decode(kind, reply[2], state.limits))
+
+
+def refill(box: Any, plain: Any) -> None:
+    """Give a container, proxy or plain, other contents, without the mutators of its own type."""
+    if isinstance(box, list):
+        list.__setitem__(box, slice(None), plain)
+    elif isinstance(box, dict):
+        dict.clear(box)
+        dict.update(box, plain)
+    else:
+        set.clear(box)
+        set.update(box, plain)

@@ -1,0 +1,150 @@
+"""What one process knows of one memory: who writes under which number, and its copy of the attributes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis_memory.core import contents
+from redis_memory.core.keys import Keys, check_name
+from redis_memory.core.scripts import SCRIPTS, Script
+from redis_memory.core.values import DEFAULT_LIMITS, Limits
+
+T = TypeVar("T")
+
+
+class Head:
+    """The part of a command that stays the same from call to call, packed once for the wire."""
+
+    __slots__ = ("packed", "parts")
+
+    def __init__(self, *parts: bytes) -> None:
+        self.parts = parts
+        self.packed = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+
+    @classmethod
+    def script(cls, script: Script, keys: tuple[bytes, ...], *arguments: bytes) -> Head:
+        """The head of an EVALSHA of `script`."""
+        return cls(b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments)
+
+
+class Call:
+    """One command for the server.
+
+    It may be sent again when an answer is lost: it only reads, or it carries a number
+    (`is_change`). `attempts` counts how often it was sent.
+    """
+
+    __slots__ = ("arguments", "attempts", "head", "is_change")
+
+    def __init__(self, head: Head, *arguments: bytes, is_change: bool = False) -> None:
+        self.head = head
+        self.arguments = arguments
+        self.attempts = 0
+        self.is_change = is_change
+
+
+# A flow yields calls, is sent their replies, and returns a result: logic without I/O.
+Flow = Generator[Call, Any, T]
+
+
+class Writer:
+    """Numbers the changes of one process to one memory.
+
+    `unsettled` says that the change after `last` was sent, and that no answer has arrived: it
+    must be settled before another one takes its number.
+    """
+
+    __slots__ = ("id", "last", "unsettled")
+
+    def __init__(self) -> None:
+        # 9 random bytes: 2**36 writers before two may be expected to meet
+        self.id = b"_w" + os.urandom(9).hex().encode()
+        self.last = 0
+        self.unsettled = False
+
+
+@dataclass(slots=True)
+class Copy:
+    """This process's copy of one attribute, as of `descriptor`.
+
+    Plain values in it are never changed in place below their top level: proxies share them.
+    """
+
+    kind: bytes
+    descriptor: bytes
+    value: Any
+
+
+class Attribute:
+    """One attribute of one memory: where it lies, and this process's copy of it."""
+
+    __slots__ = ("_heads", "content", "copy", "encoded", "memory", "name", "reader")
+
+    def __init__(self, keys: Keys, name: str) -> None:
+        self.name = name
+        self.encoded = check_name(name)
+        self.memory = keys.memory
+        self.content = keys.content(self.encoded)
+        self.reader = Head.script(SCRIPTS["read"], (self.memory, self.content), self.encoded)
+        self.copy: Copy | None = None
+        self._heads: dict[str, Head] = {}
+
+    def head(self, script: str, writer: Writer) -> Head:
+        """The head of a change of this attribute by `writer`, the only one until `forget_heads`."""
+        head = self._heads.get(script)
+        if head is None:
+            keys = (self.memory, self.content)
+            head = self._heads[script] = Head.script(SCRIPTS[script], keys, writer.id, self.encoded)
+        return head
+
+    def forget_heads(self) -> None:
+        """Another writer takes over."""
+        self._heads.clear()
+
+
+class State:
+    """One memory as one process knows it."""
+
+    __slots__ = ("attributes", "conversation_id", "data_losses", "inside", "keys", "limits", "writer")
+
+    def __init__(
+        self,
+        prefix: str,
+        conversation_id: str | None,
+        limits: Limits = DEFAULT_LIMITS,
+        writer: Writer | None = None,
+    ) -> None:
+        self.keys = Keys(prefix, conversation_id)
+        self.conversation_id = conversation_id
+        self.limits = limits
+        self.inside = contents.inside(limits)
+        self.writer = writer or Writer()
+        self.data_losses = 0
+        self.attributes: dict[str, Attribute] = {}
+
+    @property
+    def label(self) -> str:
+        """How messages name the memory."""
+        if self.conversation_id is None:
+            return f"the memory of prefix {self.keys.prefix!r}"
+        return f"conversation {self.conversation_id!r}"
+
+    def attribute(self, name: str) -> Attribute:
+        """The attribute `name`.
+
+        Raises:
+            InvalidNameError: No attribute can have that name.
+        """
+        attribute = self.attributes.get(name)
+        if attribute is None:
+            attribute = self.attributes[name] = Attribute(self.keys, name)
+        return attribute
+
+    def renew_writer(self) -> None:
+        """Begin again as another writer: after a fork, or when the server forgot this one."""
+        self.writer = Writer()
+        for attribute in self.attributes.values():
+            attribute.forget_heads()

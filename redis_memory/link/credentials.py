@@ -1,0 +1,34 @@
+"""Passwords of urls: left out of pickles, and found again where the pickle is opened."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+_known: dict[str, str] = {}
+_ENVIRONMENT = ("REDIS_MEMORY_URL", "REDIS_URL")
+
+
+def without_password(url: str) -> str:
+    """The url with the user but without the password."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    public = parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}")
+    return urlunsplit(public) if at else url
+
+
+def remember(url: str | None) -> None:
+    """Note a url that this process connects to."""
+    if url is not None and without_password(url) != url:
+        _known[without_password(url)] = url
+
+
+def completed(public_url: str) -> str:
+    """The url with the password that this process or its environment knows for it."""
+    if public_url in _known:
+        return _known[public_url]
+    for name in _ENVIRONMENT:
+        url = os.environ.get(name)
+        if url is not None and without_password(url) == public_url:
+            return url
+    return public_url

@@ -1,0 +1,107 @@
+"""What an error of the server or the network means, decided by its code.
+
+redis-py's classes do not tell: a wrong password is a `ConnectionError` there, a busy server a bare
+`ResponseError`. So a reply is judged by its first word, and a broken connection by what had been
+sent on it.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from redis_memory.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    CorruptValueError,
+    RedisMemoryError,
+    ServerRefusedError,
+    UnsupportedServerError,
+)
+
+# The server is there and does not serve now; nothing was applied, and the same call may work soon.
+_NOT_NOW = {
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",
+    "MISCONF",
+    "BUSY",
+}
+_DENIED = {"NOAUTH", "WRONGPASS", "NOPERM"}
+
+# redis-py and valkey-py take the code away from the messages of these classes, which have the same
+# names in both
+_CODES = {
+    "NoScriptError": "NOSCRIPT",
+    "ReadOnlyError": "READONLY",
+    "BusyLoadingError": "LOADING",
+    "NoPermissionError": "NOPERM",
+    "OutOfMemoryError": "OOM",
+    "AuthenticationError": "WRONGPASS",
+}
+
+
+class LinkFailureError(Exception):
+    """The server could not be reached, or not now; the call may be sent again.
+
+    `in_doubt`: it had been sent, and nobody knows whether it was applied.
+    """
+
+    def __init__(self, message: str, *, in_doubt: bool) -> None:
+        super().__init__(message)
+        self.in_doubt = in_doubt
+
+
+def class_names(error: Exception) -> list[str]:
+    """The names of an error's classes, by which redis-py's and valkey-py's are told alike."""
+    return [kind.__name__ for kind in type(error).__mro__]
+
+
+def code_and_text(reply: Exception) -> tuple[str, str]:
+    """Return an error reply's code and its text, whichever parser made it."""
+    text = str(reply)
+    for kind in class_names(reply):
+        code = _CODES.get(kind)
+        if code is not None and not text.startswith(code):
+            return code, f"{code} {text}"
+    return text.partition(" ")[0], text
+
+
+def from_reply(reply: Exception) -> RedisMemoryError | LinkFailureError:
+    """Translate an error reply; the call was not applied."""
+    code, text = code_and_text(reply)
+    if code in _NOT_NOW or "max number of clients" in text:
+        return LinkFailureError(text, in_doubt=False)
+    if code in _DENIED or "NOPERM" in text or "ACL failure in script" in text:
+        return AccessDeniedError(f"the server denies access: {text}")
+    if code == "WRONGTYPE":
+        return CorruptValueError(f"another type of key lies where a memory belongs: {text}")
+    if "unknown command" in text.lower():
+        return UnsupportedServerError(f"the server does not know a command it must know: {text}")
+    return ServerRefusedError(f"the server refused: {text}")
+
+
+def from_connecting(error: Exception, where: str) -> RedisMemoryError | LinkFailureError:
+    """Translate what went wrong while a connection was made; nothing of ours was sent."""
+    cause = error if isinstance(error, ssl.SSLError) else error.__context__
+    if isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
+        return ConfigurationError(f"no TLS connection to {where}: {reason}")
+    kinds = class_names(error)
+    if "InvalidResponse" in kinds or "ProtocolError" in kinds:
+        return not_redis(where)
+    if "AuthenticationError" in kinds:
+        return AccessDeniedError(f"{where} refuses this user or password")
+    if "BusyLoadingError" not in kinds and "ResponseError" in kinds:
+        return from_reply(error)
+    return LinkFailureError(f"cannot reach {where}: {error}", in_doubt=False)
+
+
+def not_redis(where: str) -> ConfigurationError:
+    """The error for a port on which something else than Redis answers."""
+    return ConfigurationError(
+        f"what answers at {where} does not speak the Redis protocol: is it another service, "
+        "or a TLS port (rediss://)?"
+    )

@@ -1,0 +1,176 @@
+"""The settings of a memory: one frozen model, from arguments and the environment."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from functools import lru_cache
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from redis_memory.errors import ConfigurationError
+
+# Names of the same settings in the public packages that people come from.
+_OTHER_NAMES = {"redis_hostname": "host", "redis_port": "port", "redis_prefix": "prefix"}
+_DEFAULT_PORT = 6379
+
+
+class Settings(BaseSettings):
+    """How a memory connects and what it accepts. Frozen; a misspelt name is an error.
+
+    Each field is also read from the environment as `REDIS_MEMORY_<FIELD>`; `url` from `REDIS_URL`
+    as well, or `REDIS_HOST` and `REDIS_PORT`, and `prefix` from `REDIS_PREFIX`. An argument
+    comes before the environment. Passwords are masked in every repr.
+
+    Raises:
+        TypeError: A name is unknown; the message gives the nearest one.
+        pydantic.ValidationError: A value is out of range; it is also a ValueError.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="REDIS_MEMORY_", hide_input_in_errors=True
+    )
+
+    url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("url", "REDIS_MEMORY_URL", "REDIS_URL"),
+        description="Where the server is; see `where it connects`. None: the embedded server.",
+    )
+    host: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("host", "REDIS_HOST"),
+        description="The server's name, where no url is given.",
+    )
+    port: int = Field(
+        default=_DEFAULT_PORT,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("port", "REDIS_PORT"),
+        description="The server's TCP port, where no url is given.",
+    )
+    prefix: str = Field(
+        default="memory:",
+        validation_alias=AliasChoices("prefix", "REDIS_PREFIX"),
+        description="What the Redis keys of all memories of one application begin with.",
+    )
+    embedded: bool = Field(
+        default=True,
+        description="Whether the embedded server may be used when no address is given.",
+    )
+    embedded_linger_s: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=86400,
+        description="How many seconds the embedded server stays after the last process left.",
+    )
+    timeout_s: float = Field(
+        default=0.5,
+        gt=0,
+        le=60,
+        description="How many seconds a call tries to reach the server before it gives up.",
+    )
+    read_mode: Literal["strong"] = Field(
+        default="strong",
+        description="strong: each read asks the server for what has changed.",
+    )
+    max_value_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024,
+        le=512 * 1024 * 1024,
+        description="How many bytes one scalar or one element of a container may have, packed.",
+    )
+    max_depth: int = Field(
+        default=64, ge=1, le=64, description="How many levels containers may be nested."
+    )
+    max_nodes: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=10_000_000,
+        description="How many parts one scalar or one element of a container may have.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_names(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            known = {*cls.model_fields, *_ENVIRONMENT}
+            for name in given:
+                if name not in known:
+                    raise TypeError(unknown_option(name))
+        return given
+
+    @property
+    def address(self) -> str | None:
+        """The url to connect to, with its password; None for the embedded default."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        if self.host is not None:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            return f"redis://{host}:{self.port}"
+        return None
+
+
+_ENVIRONMENT = ("REDIS_MEMORY_URL", "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PREFIX")
+_READ = (*_ENVIRONMENT, *(f"REDIS_MEMORY_{name.upper()}" for name in Settings.model_fields))
+
+
+def unknown_option(name: str) -> str:
+    """Say that there is no such setting, and which one may have been meant."""
+    known = sorted({*Settings.model_fields, *_OTHER_NAMES})
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(known)}"
+    return f"unknown setting {name!r}{hint}"
+
+
+def resolve(
+    url: str | None, prefix: str | None, settings: Settings | None, options: dict[str, Any]
+) -> Settings:
+    """The settings for one memory: given ones, then single options, then the environment.
+
+    Raises:
+        TypeError: An option is unknown, or given twice.
+        ConfigurationError: A value is out of range.
+    """
+    given = {_OTHER_NAMES.get(name, name): value for name, value in options.items()}
+    if len(given) < len(options):
+        raise TypeError("the same setting was given under two names")
+    for name, value in (("url", url), ("prefix", prefix)):
+        if value is not None:
+            if name in given:
+                raise TypeError(f"{name!r} was given twice")
+            given[name] = value
+    if "host" in given and "url" not in given:
+        # an argument comes before the environment, where a url may stand
+        host, port = given.pop("host"), given.pop("port", _DEFAULT_PORT)
+        given["url"] = f"redis://{host}:{port}"
+    if settings is not None:
+        return _changed(settings, given) if given else settings
+    try:
+        environment = tuple(os.environ.get(name) for name in _READ)
+        return _cached(tuple(sorted(given.items())), environment)
+    except TypeError:
+        # unhashable, so of a wrong type: pydantic says which
+        return _built(given)
+
+
+def _changed(settings: Settings, given: dict[str, Any]) -> Settings:
+    fields = {name: getattr(settings, name) for name in Settings.model_fields}
+    return _built({**fields, **given})
+
+
+@lru_cache(maxsize=256)
+def _cached(given: tuple[tuple[str, Any], ...], environment: tuple[str | None, ...]) -> Settings:
+    return _built(dict(given))
+
+
+def _built(given: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        places = ", ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        # from None: pydantic's own text may repeat what was given, and a url holds a password
+        raise ConfigurationError(f"wrong settings: {places}") from None

@@ -1,0 +1,111 @@
+"""Servers and proxies for every test, and the check that a test leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.faults import FaultProxy
+from tests.leaks import child_processes, running_threads
+from tests.servers import Server, available_binaries
+from tests.waiting import wait_until
+
+# an example finds its neighbours beside itself, and so must the tests that share them
+sys.path.append(str(Path(__file__).parent.parent / "examples"))
+
+LEAK_LIMIT_S = 3.0
+IN_PROCESS = "memory"
+
+# time limits of Hypothesis measure the machine; in CI the same examples run on every push
+settings.register_profile("dev", deadline=None)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+SharedServer = Callable[[str], Server]
+_shared: dict[str, Server] = {}
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[SharedServer]:
+    """Give the server of a label that all tests of this run share, started at the first use."""
+
+    def ready(label: str) -> Server:
+        if label not in _shared:
+            _shared[label] = Server(available_binaries()[label], tcp=True)
+        server = _shared[label]
+        if not server.running:
+            server.start()
+        server.client().flushall()
+        server.client().script_flush()
+        return server
+
+    yield ready
+    while _shared:
+        _shared.popitem()[1].close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Fail the test that leaves a thread or a process, or has ended a server that others share."""
+    threads = running_threads()
+    yield
+    missing = [label for label, server in _shared.items() if not server.running]
+    assert not missing, f"{missing} ended: a test that ends its server takes own_server"
+    shared = {server.pid for server in _shared.values()}
+    wait_until(
+        lambda: not running_threads() - threads and not child_processes(without=shared),
+        LEAK_LIMIT_S,
+        what=f"the end of {running_threads() - threads}, {child_processes(without=shared)}",
+    )
+
+
+@pytest.fixture
+def server(shared_server: SharedServer) -> Server:
+    """A running, empty server; not to be killed, frozen or configured."""
+    return shared_server(next(iter(available_binaries())))
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A running server that this test may treat as it likes."""
+    with Server(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(params=available_binaries())
+def each_server(request: pytest.FixtureRequest, shared_server: SharedServer) -> Server:
+    """A `server` of every kind on this machine, one after the other."""
+    return shared_server(request.param)
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    """The address of `server`."""
+    return server.url
+
+
+@pytest.fixture(params=[*available_binaries(), IN_PROCESS])
+def each_url(request: pytest.FixtureRequest, shared_server: SharedServer) -> str:
+    """An address of each kind that must keep the contract: every real server, and `memory://`."""
+    if request.param == IN_PROCESS:
+        return f"memory://{uuid.uuid4().hex}"
+    return shared_server(request.param).url
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[FaultProxy]:
+    """A proxy before `server` that forwards everything until it is told otherwise."""
+    with FaultProxy(server.url) as proxy:
+        yield proxy

@@ -1,0 +1,83 @@
+"""The public names: few, declared once, explained, and out of the way of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import redis_memory
+from redis_memory import errors
+
+MEMORIES = ("Memory", "ConversationMemory", "AsyncMemory", "AsyncConversationMemory")
+CONTRACT = {
+    *MEMORIES,
+    *("SyncedList", "SyncedDict", "SyncedSet", "Settings", "Conversations"),
+    *("MISSING", "EXISTS", "Status", "Conflict", "Change", "Claim"),
+    *("snapshot", "push", "window", "increment", "setdefault", "compare_and_set"),
+    *("batch", "transaction", "retry_on_conflict", "lock", "claim", "watch", "wait_for"),
+    *("expire", "clear", "status", "flush", "conflicts", "close"),
+}
+SUBMODULES = {module.name for module in pkgutil.iter_modules(redis_memory.__path__)}
+
+
+def test_all_is_complete_and_sorted() -> None:
+    """Every public name is declared, in alphabetical order, and nothing else is."""
+    public = {name for name in vars(redis_memory) if not name.startswith("_")} - SUBMODULES
+    assert sorted(public) == list(redis_memory.__all__)
+
+
+def test_every_promised_name_is_there() -> None:
+    """What the manual tells users to import can be imported."""
+    assert not CONTRACT - set(redis_memory.__all__)
+
+
+def test_every_error_is_public() -> None:
+    """Whatever the library raises or warns of can be caught by a public name."""
+    own = {
+        name
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if kind.__module__ == errors.__name__
+    }
+    assert not own - set(redis_memory.__all__)
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_a_memory_has_no_public_names_of_its_own(name: str) -> None:
+    """Every attribute name belongs to the user, but for `conversation_id`."""
+    public = {attribute for attribute in dir(getattr(redis_memory, name)) if attribute[0] != "_"}
+    assert public <= {"conversation_id"}
+
+
+def explained(name: str) -> Iterator[tuple[str, object]]:
+    """A public object, and the methods that the package itself gives it."""
+    thing = getattr(redis_memory, name)
+    if inspect.isfunction(thing) or inspect.isclass(thing):
+        yield name, thing
+    if inspect.isclass(thing):
+        for attribute, member in vars(thing).items():
+            if attribute[0] != "_" and (inspect.isroutine(member) or isinstance(member, property)):
+                yield f"{name}.{attribute}", member
+
+
+def test_every_public_object_is_explained() -> None:
+    """Functions, classes and their public methods each have a docstring."""
+    things = [pair for name in redis_memory.__all__ for pair in explained(name)]
+    assert not [path for path, thing in things if not inspect.getdoc(thing)]
+
+
+def test_every_function_has_an_async_twin() -> None:
+    """`redis_memory.aio` has each function too, with the same arguments and defaults."""
+    functions = inspect.getmembers(redis_memory, inspect.isfunction)
+    twins = importlib.import_module("redis_memory.aio")
+    for name, function in functions:
+        assert arguments(getattr(twins, name)) == arguments(function), name
+
+
+def arguments(function: Callable[..., object]) -> list[tuple[str, object, object]]:
+    """What a caller may pass: names, how each may be given, and what it is when it is not."""
+    parameters = inspect.signature(function).parameters.values()
+    return [(each.name, each.kind, each.default) for each in parameters]
