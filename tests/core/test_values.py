@@ -18,14 +18,7 @@ import msgpack  # type: ignore[import-untyped]  # it says nothing of its types
 import pytest
 from hypothesis import example, given
 
-from redis_memory.core.values import (
-    DEFAULT_LIMITS,
-    Limits,
-    copy_in,
-    is_key,
-    pack,
-    unpack,
-)
+from redis_memory.core.values import Limits, copy_in, is_key, pack, unpack
 from redis_memory.errors import UnstorableValueError, ValueTooLargeError
 from tests.strategies import keys, same, values
 
@@ -33,7 +26,6 @@ from tests.strategies import keys, same, values
 TWO_HOURS_EAST = (
     b"TZif" + bytes(35) + b"\x01" + bytes(3) + b"\x05" + b"\x00\x00\x1c\x20\x01\x00CEST\x00"
 )
-CHAT = {"role": "user", "content": "x" * 200}
 
 
 class Colour(enum.StrEnum):
@@ -96,22 +88,6 @@ class Shifted(tzinfo):
 
     def tzname(self, moment: datetime | None) -> str:
         return "shifted"
-
-
-def nested(levels: int, kind: str = "list") -> Any:
-    """Containers of one kind inside each other."""
-    value: Any = 0
-    for _ in range(levels):
-        match kind:
-            case "list":
-                value = [value]
-            case "dict":
-                value = {"a": value}
-            case "tuple":
-                value = (value,)
-            case _:
-                value = frozenset({value})
-    return value
 
 
 @given(values())
@@ -251,7 +227,7 @@ def test_the_path_begins_with_the_name_that_was_given() -> None:
     with pytest.raises(UnstorableValueError, match=r"^cannot store object at mem\.x\['a'\]$"):
         pack({"a": object()}, path="mem.x")
     with pytest.raises(ValueTooLargeError, match=r"^mem\.x is nested too deeply"):
-        copy_in(nested(65), path="mem.x")
+        copy_in([[[]]], Limits(max_depth=2), path="mem.x")
 
 
 def test_messages_never_show_values() -> None:
@@ -260,84 +236,6 @@ def test_messages_never_show_values() -> None:
         with pytest.raises(UnstorableValueError) as caught:
             pack(value)
         assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize("kind", ["list", "dict", "tuple", "frozenset"])
-def test_nesting_is_bounded_exactly(kind: str) -> None:
-    """64 levels are stored and read, whatever the containers are; 65 are refused."""
-    deepest = nested(DEFAULT_LIMITS.max_depth, kind)
-    assert unpack(pack(deepest)) == deepest
-    with pytest.raises(ValueTooLargeError, match="nested too deeply or contains itself"):
-        pack(nested(DEFAULT_LIMITS.max_depth + 1, kind))
-
-
-def test_levels_of_a_key_count_too() -> None:
-    """A tuple that is a key lies one level below its dict."""
-    limits = Limits(max_depth=3)
-    assert unpack(pack({nested(2, "tuple"): 1}, limits), limits) == {((0,),): 1}
-    with pytest.raises(ValueTooLargeError):
-        pack({nested(3, "tuple"): 1}, limits)
-
-
-@pytest.mark.parametrize(
-    ("value", "nodes"),
-    [
-        ([0] * 9, 10),
-        ({n: n for n in range(5)}, 11),
-        ((1, {2, 3}, frozenset({4, (5,)})), 9),
-        ({(1, 2): ([], [[]])}, 8),
-        ([Decimal(1), date(2024, 1, 1), 2**70], 4),
-        (["x" * 5000, b"y" * 300, b"z" * 70000, "w" * 40], 5),
-    ],
-)
-def test_parts_are_bounded_exactly(value: Any, nodes: int) -> None:
-    """A value with as many parts as the limit is stored and read; one more is refused."""
-    exact, short = Limits(max_nodes=nodes), Limits(max_nodes=nodes - 1)
-    assert same(unpack(pack(value, exact), exact), value)
-    with pytest.raises(ValueTooLargeError, match="too many parts or contains itself"):
-        pack(value, short)
-
-
-def test_bytes_are_bounded_exactly() -> None:
-    """A value of as many bytes as the limit is stored and read; one more is refused."""
-    limits = Limits(max_value_bytes=100)
-    fits = "x" * 98
-    assert len(pack(fits, limits)) == 100
-    assert unpack(pack(fits, limits), limits) == fits
-    with pytest.raises(ValueTooLargeError, match="value has 101 bytes, at most 100"):
-        pack(fits + "x", limits)
-
-
-@pytest.mark.parametrize("bad", [{"max_depth": 0}, {"max_nodes": 0}, {"max_value_bytes": 0}])
-def test_limits_must_leave_room(bad: dict[str, int]) -> None:
-    """A limit under 1 would refuse every value."""
-    with pytest.raises(ValueError, match="at least 1"):
-        Limits(**bad)
-
-
-def test_depth_cannot_be_raised_beyond_what_can_be_read() -> None:
-    """256 levels are the most: whatever may be packed can be unpacked, and one more is refused."""
-    limits = Limits(max_depth=256)
-    for kind in ("list", "tuple"):
-        assert unpack(pack(nested(256, kind), limits), limits) == nested(256, kind)
-    with pytest.raises(ValueError, match="at most 256"):
-        Limits(max_depth=257)
-
-
-def test_a_value_that_contains_itself_is_refused() -> None:
-    """Containing itself, directly, twice, or through others, is an error like any other."""
-    loop: list[Any] = []
-    loop.append(loop)
-    twice: list[Any] = []
-    twice += [twice, twice]
-    ring: dict[str, Any] = {"a": (1, {"b": []})}
-    ring["a"][1]["b"].append(ring)
-    wide: list[Any] = [[n] for n in range(50_000)]
-    wide.insert(0, wide)
-    for value in (loop, twice, ring, wide):
-        for door in (pack, copy_in):
-            with pytest.raises(ValueTooLargeError, match="contains itself"):
-                door(value)
 
 
 def test_a_part_that_stands_in_two_places_is_stored_twice() -> None:
@@ -377,7 +275,14 @@ def test_a_mark_alone_makes_no_proxy() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [dict(CHAT), [1, "a"], {"a": {"b": [1]}}, [[1], {2}, {"k": [3]}], {1, 2}, ([1], {"a": {2}})],
+    [
+        {"role": "user"},
+        [1, "a"],
+        {"a": {"b": [1]}},
+        [[1], {2}, {"k": [3]}],
+        {1, 2},
+        ([1], {"a": {2}}),
+    ],
 )
 def test_a_copy_shares_nothing_that_can_change(value: Any) -> None:
     """Whatever is later done to the original, the copy stays."""
@@ -413,13 +318,6 @@ def test_what_may_be_a_key_can_be_stored_as_one(key: Any) -> None:
 def test_nothing_else_may_be_a_key(value: Any) -> None:
     """Other types are no keys, neither alone nor inside a tuple."""
     assert not is_key(value)
-
-
-def test_a_key_is_never_nested_too_deeply() -> None:
-    """A tuple beyond any limit is no key, and asking about it is no crash."""
-    assert is_key(nested(64, "tuple"))
-    assert not is_key(nested(65, "tuple"))
-    assert not is_key(nested(100_000, "tuple"))
 
 
 def test_threads_do_not_mix_their_bytes() -> None:
