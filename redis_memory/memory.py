@@ -24,6 +24,7 @@ from redis_memory.settings import Settings, resolve
 T = TypeVar("T")
 
 _CORE = "_redis_memory_core"
+_MISSING = object()
 
 # How many references `sys.getrefcount` sees to a proxy that only `Core.spares` holds: that one, the
 # local variable of `Core.value`, and its own argument.
@@ -68,16 +69,20 @@ class Core:
         """Run a flow to its end."""
         return self.driver.run(flow)
 
-    def reading(self, name: str) -> Flow[tuple[Any, ...]]:
-        """Read an attribute: a tuple of its value, or an empty one."""
-        copy = yield from reading.read(self.state, name)
+    def reading(self, name: str) -> Flow[Any]:
+        """What an attribute reads as, `_MISSING` when there is none."""
+        attribute = self.state.attribute(name)
+        reply = yield reading.question(attribute)
+        copy = attribute.copy
+        if reply != b"same" or copy is None:
+            copy = reading.understood(self.state, attribute, reply)
         missing = self.seen.missing
         if copy is None:
             missing.add(name)
-            return ()
+            return _MISSING
         if missing:
             missing.discard(name)
-        return (self.value(name, copy),)
+        return self.value(name, copy)
 
     def value(self, name: str, copy: Copy) -> Any:
         """What an attribute reads as.
@@ -195,12 +200,12 @@ class Memory:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         core: Core = self.__dict__[_CORE]
         try:
-            found = core.driver.run(core.reading(name))
+            value = core.driver.run(core.reading(name))
         except InvalidNameError:
-            found = ()
-        if not found:
+            value = _MISSING
+        if value is _MISSING:
             raise AttributeError(f"{core.state.label} has no attribute {name!r}", name=name, obj=self)
-        return found[0]
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
@@ -221,12 +226,12 @@ class Memory:
     def __getitem__(self, name: str) -> Any:
         core = core_of(self)
         try:
-            found = core.run(core.reading(name))
+            value = core.run(core.reading(name))
         except InvalidNameError:
-            found = ()
-        if not found:
+            value = _MISSING
+        if value is _MISSING:
             raise KeyError(name)
-        return found[0]
+        return value
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._check_writable(name, InvalidNameError)

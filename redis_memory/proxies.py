@@ -13,7 +13,7 @@ from collections.abc import Callable, ItemsView, Iterator, Set, ValuesView
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, SupportsIndex, TypeVar
 
 from redis_memory.core.inside import Place, mutate_inside
-from redis_memory.core.mutation import BUILDERS, mutate
+from redis_memory.core.mutation import BUILDERS, append, mutate
 from redis_memory.core.places import Path, detached, holds_container
 from redis_memory.core.reading import refill
 from redis_memory.core.sources import Source
@@ -27,8 +27,8 @@ V = TypeVar("V")
 class Host(Protocol):
     """Who runs the flows of proxies: the driver of a memory."""
 
-    def write(self, flow: Flow[T], name: str, method: str) -> T:
-        """Run the flow of a mutator, `method`, of the attribute `name` or of something inside it."""
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end."""
 
 
 class Origin:
@@ -118,9 +118,9 @@ class _Synced:
         origin.is_reassigned = False
         if not place.path:
             flow = mutate(place.source, self, self._base, method, arguments, options)
-            return origin.host.write(flow, place.source.attribute.name, method)
+            return origin.host.run(flow)
         inside = mutate_inside(place, origin.root, self, self._base, method, arguments, options)
-        contents, result = origin.host.write(inside, place.source.attribute.name, method)
+        contents, result = origin.host.run(inside)
         refill(self, contents)
         self._tell_parents()
         return result
@@ -215,6 +215,15 @@ class SyncedList(_Synced, list[T]):
 
     __slots__ = ("_origin",)
     _base = list
+
+    def append(self, value: T, /) -> None:
+        """Append one value. One round trip, whatever the length of the list."""
+        origin = self._origin
+        if origin.place.path:
+            self._change("append", value)
+        else:
+            origin.is_reassigned = False
+            origin.host.run(append(origin.place.source, self, value))
 
     def aslist(self) -> list[T]:
         """A plain, detached copy. No round trip, O(size)."""

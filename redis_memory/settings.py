@@ -20,9 +20,9 @@ _DEFAULT_PORT = 6379
 class Settings(BaseSettings):
     """How a memory connects and what it accepts. Frozen; a misspelt name is an error.
 
-    Each field is also read from the environment as `REDIS_MEMORY_<FIELD>`; `url` from `REDIS_URL`
-    as well, or `REDIS_HOST` and `REDIS_PORT`, and `prefix` from `REDIS_PREFIX`. An argument
-    comes before the environment. Passwords are masked in every repr.
+    Each field is also read from the environment as `REDIS_MEMORY_<FIELD>`; `url`, `host`, `port`
+    and `prefix` also, where that is not set, as `REDIS_<FIELD>`. An argument comes before the
+    environment. Passwords are masked in every repr.
 
     Raises:
         TypeError: A name is unknown; the message gives the nearest one.
@@ -40,19 +40,19 @@ class Settings(BaseSettings):
     )
     host: str | None = Field(
         default=None,
-        validation_alias=AliasChoices("host", "REDIS_HOST"),
+        validation_alias=AliasChoices("host", "REDIS_MEMORY_HOST", "REDIS_HOST"),
         description="The server's name, where no url is given.",
     )
     port: int = Field(
         default=_DEFAULT_PORT,
         ge=1,
         le=65535,
-        validation_alias=AliasChoices("port", "REDIS_PORT"),
+        validation_alias=AliasChoices("port", "REDIS_MEMORY_PORT", "REDIS_PORT"),
         description="The server's TCP port, where no url is given.",
     )
     prefix: str = Field(
         default="memory:",
-        validation_alias=AliasChoices("prefix", "REDIS_PREFIX"),
+        validation_alias=AliasChoices("prefix", "REDIS_MEMORY_PREFIX", "REDIS_PREFIX"),
         description="What the Redis keys of all memories of one application begin with.",
     )
     embedded: bool = Field(
@@ -112,8 +112,10 @@ class Settings(BaseSettings):
         return None
 
 
-_ENVIRONMENT = ("REDIS_MEMORY_URL", "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PREFIX")
-_READ = (*_ENVIRONMENT, *(f"REDIS_MEMORY_{name.upper()}" for name in Settings.model_fields))
+_ENVIRONMENT = (
+    *(f"REDIS_MEMORY_{name.upper()}" for name in Settings.model_fields),
+    *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PREFIX"),
+)
 
 
 def unknown_option(name: str) -> str:
@@ -148,7 +150,7 @@ def resolve(
     if settings is not None:
         return _changed(settings, given) if given else settings
     try:
-        environment = tuple(os.environ.get(name) for name in _READ)
+        environment = tuple(os.environ.get(name) for name in _ENVIRONMENT)
         return _cached(tuple(sorted(given.items())), environment)
     except TypeError:
         # unhashable, so of a wrong type: pydantic says which

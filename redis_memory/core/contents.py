@@ -89,6 +89,8 @@ def encode(value: Any, limits: Limits, path: str) -> tuple[bytes, list[bytes], A
         UnstorableValueError: A part of the value cannot be stored.
     """
     kind = type(value)
+    if kind is str or value is None:
+        return VALUE, [pack(value, limits, path)], value
     if kind is int and -_LARGEST_COUNTER < value < _LARGEST_COUNTER:
         return NUMBER, [b"%d" % value], value
     if kind is float and value - value == 0.0:  # neither infinite nor nan

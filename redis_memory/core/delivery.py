@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from redis_memory.core.scripts import SCRIPTS
-from redis_memory.core.state import Attribute, Call, Flow, Head, State, Writer
+from redis_memory.core.state import Attribute, Call, Flow, Head, NumberedCall, State, Writer
 from redis_memory.errors import (
     CorruptValueError,
     DataLossWarning,
@@ -17,7 +18,7 @@ from redis_memory.errors import (
 )
 
 
-class Answer(NamedTuple):
+class Answer:
     """What the server answered to a change.
 
     `descriptor` is None when the change had been applied already and only the answer was lost.
@@ -25,53 +26,80 @@ class Answer(NamedTuple):
     b"whole" (`elements` are all there was before the change).
     """
 
-    status: bytes
-    descriptor: bytes | None
-    result: bytes
-    missed: bytes | None = None
-    elements: list[bytes] = []
+    __slots__ = ("descriptor", "elements", "missed", "result", "status")
+
+    def __init__(
+        self,
+        status: bytes,
+        descriptor: bytes | None,
+        result: bytes,
+        missed: bytes | None = None,
+        elements: Sequence[bytes] = (),
+    ) -> None:
+        self.status = status
+        self.descriptor = descriptor
+        self.result = result
+        self.missed = missed
+        self.elements = elements
 
 
 def deliver(state: State, attribute: Attribute, script: str, *arguments: bytes) -> Flow[Answer]:
-    """Change one attribute, exactly once."""
-    return numbered(state, lambda writer: attribute.head(script, writer), *arguments)
+    """Change one attribute, exactly once; as `numbered`."""
+    return numbered(state, partial(attribute.head, script), *arguments)
 
 
 def numbered(state: State, head: Callable[[Writer], Head], *arguments: bytes) -> Flow[Answer]:
     """Send a change under the next number of this process's writer.
 
+    Whatever interrupts it leaves the number unsettled, and the next change settles it first.
+
     Raises:
         InDoubtError: The connection broke, and whether the change was applied is not known. It is
             never applied later: the next change uses up its number first.
     """
-    writer = state.writer
-    if writer.unsettled:
+    if state.writer.unsettled:
         yield from _settle(state)
-        writer = state.writer
-    turn = writer.last + 1
-    number = b"%d" % turn
-    call = Call(head(writer), number, *arguments, is_change=True)
+    writer = state.writer
+    call = begin(writer, head(writer), *arguments)
+    reply = yield call
+    if succeeded(writer, call, reply):
+        return Answer(*reply[1:])
+    return (yield from understood(state, call, reply, head))
+
+
+def begin(writer: Writer, head: Head, *arguments: bytes) -> NumberedCall:
+    """The call that makes a change under the next number of a writer that owes no other answer."""
     writer.unsettled = True
-    try:
-        reply = yield call
-    except InDoubtError:
-        raise
-    except RedisMemoryError:
+    return NumberedCall(head, b"%d" % (writer.last + 1), *arguments)
+
+
+def succeeded(writer: Writer, call: Call, reply: list[Any]) -> bool:
+    """Was the change applied just now? Then the writer is ready for the next one."""
+    if reply[1] == b"ok" and reply[0] == call.arguments[0]:
+        writer.last += 1
         writer.unsettled = False
-        raise
-    if not isinstance(reply, list) or reply[0] != number:
-        # its number stays unsettled: this connection gave us somebody else's answer
+        return True
+    return False
+
+
+def understood(
+    state: State, call: Call, reply: list[Any], head: Callable[[Writer], Head]
+) -> Flow[Answer]:
+    """What any other reply to a change means."""
+    number, status = reply[0], reply[1]
+    if number != call.arguments[0]:
+        # the number stays unsettled: this connection gave us somebody else's answer
         raise ServerRefusedError("the server's answer does not belong to this change")
-    status = reply[1]
+    writer = state.writer
     if status == b"gap":
-        return (yield from _after_gap(state, call, head, *arguments))
+        return (yield from _after_gap(state, call, head))
     writer.unsettled = False
     if status == b"undeclared":
         return Answer(status, None, b"", None, reply[4:])
-    writer.last = max(writer.last, turn)
+    writer.last = max(writer.last, int(number))
     if status == b"duplicate":
         if reply[2] == b"skipped":  # by a signal handler that changed the memory meanwhile
-            return (yield from numbered(state, head, *arguments))
+            return (yield from numbered(state, head, *call.arguments[1:]))
         return Answer(reply[2], None, reply[3])
     if status == b"error":
         raise _refused(reply[3])
@@ -82,7 +110,7 @@ def _settle(state: State) -> Flow[None]:
     """Use up the number of a change that may or may not have arrived."""
     writer = state.writer
     head = Head.script(SCRIPTS["skip"], (state.keys.memory,), writer.id, b"")
-    reply = yield Call(head, b"%d" % (writer.last + 1), is_change=True)
+    reply = yield NumberedCall(head, b"%d" % (writer.last + 1))
     if reply[1] == b"gap":
         _report_loss(state, writer.last - int(reply[2]))
         return
@@ -90,16 +118,14 @@ def _settle(state: State) -> Flow[None]:
     writer.unsettled = False
 
 
-def _after_gap(
-    state: State, call: Call, head: Callable[[Writer], Head], *arguments: bytes
-) -> Flow[Answer]:
+def _after_gap(state: State, call: Call, head: Callable[[Writer], Head]) -> Flow[Answer]:
     """The server has forgotten changes of this writer, or the writer itself."""
     _report_loss(state, state.writer.last)
     if call.attempts > 1:
         raise InDoubtError(
             "the server lost changes while one was on its way: nobody knows whether it was applied"
         )
-    return (yield from numbered(state, head, *arguments))
+    return (yield from numbered(state, head, *call.arguments[1:]))
 
 
 def _report_loss(state: State, changes: int) -> None:

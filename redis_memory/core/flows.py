@@ -11,6 +11,7 @@ from redis_memory.core.keys import name_text
 from redis_memory.core.reading import read
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import Call, Copy, Flow, Head, State, Writer
+from redis_memory.core.values import pack
 from redis_memory.errors import WrongKindError
 
 # Writers outlive a memory without attributes, to fence off what was sent before it was emptied.
@@ -95,7 +96,7 @@ def push(state: State, name: str, *values: Any) -> Flow[int]:
         WrongKindError: The attribute exists and is no list.
     """
     attribute = state.attribute(name)
-    packed, _ = contents.encode_values(values, state.inside, name)
+    packed = [pack(value, state.inside, name) for value in values]
     answer = yield from deliver(state, attribute, "append", b"", b"push", *packed)
     if answer.status != b"ok":
         raise _wrong_kind(name, "list")

@@ -15,15 +15,17 @@ from redis_memory.core.values import Limits, copy_in, pack, unpack
 _ALL_MOVED = ((),)
 
 
-def append(box: list[Any], limits: Limits, value: object, /) -> Change:
-    packed, plain = copy_in(value, limits)
-    return Change("append", b"append", (packed,), lambda box, _: list.append(box, plain))
+def append(box: list[Any], limits: Limits, value: object, /) -> Change | None:
+    return extend(box, limits, (value,))
 
 
 def extend(box: list[Any], limits: Limits, values: Iterable[object], /) -> Change | None:
     packed, plain = contents.encode_values(values, limits, "value")
-    if not packed:
-        return None
+    return appended(packed, plain) if packed else None
+
+
+def appended(packed: list[bytes], plain: list[Any]) -> Change:
+    """The change that appends these values."""
     return Change("append", b"append", packed, lambda box, _: list.extend(box, plain))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from redis_memory.core import dict_changes, list_changes, set_changes
 from redis_memory.core.arguments import prepared
 from redis_memory.core.changes import Builder, Change
-from redis_memory.core.delivery import deliver
+from redis_memory.core.delivery import Answer, begin, deliver, succeeded, understood
 from redis_memory.core.sources import Source
 from redis_memory.core.state import Flow
+from redis_memory.core.values import copy_in
 from redis_memory.errors import StaleProxyError
 
 BUILDERS: dict[type, dict[str, Builder]] = {
@@ -54,13 +56,47 @@ def mutate(
             source.follow(box, answer)
         if change.positional and source.moves.overtook((0,), (0,), seen):
             raise stale(attribute.name)
+    return (yield from _finished(source, box, base, change, answer))
+
+
+def _finished(source: Source, box: Any, base: type, change: Change, answer: Answer) -> Flow[Any]:
+    """Do here what was done there, and return what the mutator returns."""
     if answer.status not in (b"ok", b"exists"):
-        return _refusal(attribute.name, base, answer.status, change)
+        return _refusal(source.attribute.name, base, answer.status, change)
     if answer.descriptor is None:
         yield from source.start_again(box)
     else:
         source.follow(box, answer, change if answer.status == b"ok" else None)
     return change.answer(answer.result) if change.answer else None
+
+
+def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
+    """`mutate` for what is called most, list.append: the same without the general machinery.
+
+    That machinery takes 4 us of Python code, a fifth of a round trip.
+    """
+    state, attribute, known = source.state, source.attribute, source.known
+    packed, plain = copy_in(value, state.inside)
+    writer = state.writer
+    if writer.unsettled:
+        yield from mutate(source, box, list, "append", (plain,), {})
+        return
+    call = begin(writer, attribute.head("append", writer), known, b"append", packed)
+    reply = yield call
+    if succeeded(writer, call, reply):
+        if len(reply) == 4:  # nobody else has changed it since
+            copy = attribute.copy
+            if copy is not None and copy.descriptor == known:
+                copy.value.append(plain)
+                copy.descriptor = reply[2]
+            source.known = reply[2]
+            list.append(box, plain)
+            return
+        answer = Answer(*reply[1:])
+    else:
+        answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
+    change = list_changes.appended([packed], [plain])
+    yield from _finished(source, box, list, change, answer)
 
 
 def _refusal(name: str, base: type, status: bytes, change: Change) -> Any:

@@ -12,16 +12,34 @@ from redis_memory.errors import CorruptValueError
 def read(state: State, name: str) -> Flow[Copy | None]:
     """The newest state of an attribute, None when it is missing. One round trip."""
     attribute = state.attribute(name)
+    reply = yield question(attribute)
+    return attribute.copy if reply == b"same" else understood(state, attribute, reply)
+
+
+def question(attribute: Attribute) -> Call:
+    """The call that asks for an attribute, or whether this process's copy is still up to date."""
     copy = attribute.copy
-    reply = yield Call(attribute.reader, copy.descriptor if copy else b"")
-    if reply == b"same":
-        return copy
-    attribute.copy = None  # until the answer has been understood
-    attribute.copy = _understood(state, attribute, copy, reply)
+    if copy is None:
+        return Call(attribute.reader, b"")
+    asked = copy.question
+    if asked is None or asked.arguments[0] is not copy.descriptor:
+        asked = copy.question = Call(attribute.reader, copy.descriptor)
+    return asked
+
+
+def understood(state: State, attribute: Attribute, reply: list[Any] | None) -> Copy | None:
+    """Take over what an answer other than "same" says, and return the new copy.
+
+    Raises:
+        CorruptValueError: What is stored is no value of ours; no copy is left then.
+    """
+    copy = attribute.copy
+    attribute.copy = None
+    attribute.copy = _copy(state, attribute, copy, reply)
     return attribute.copy
 
 
-def _understood(
+def _copy(
     state: State, attribute: Attribute, copy: Copy | None, reply: list[Any] | None
 ) -> Copy | None:
     if reply is None:

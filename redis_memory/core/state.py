@@ -31,19 +31,24 @@ class Head:
 
 
 class Call:
-    """One command for the server.
+    """One command that only reads. `attempts` counts how often it was sent."""
 
-    It may be sent again when an answer is lost: it only reads, or it carries a number
-    (`is_change`). `attempts` counts how often it was sent.
-    """
+    __slots__ = ("arguments", "attempts", "head", "packed")
+    is_change = False
 
-    __slots__ = ("arguments", "attempts", "head", "is_change")
-
-    def __init__(self, head: Head, *arguments: bytes, is_change: bool = False) -> None:
+    def __init__(self, head: Head, *arguments: bytes) -> None:
         self.head = head
         self.arguments = arguments
         self.attempts = 0
-        self.is_change = is_change
+        # the bytes for the wire, by whoever sends it first
+        self.packed = b""
+
+
+class NumberedCall(Call):
+    """A change. It may be sent again when an answer is lost: the server knows its number."""
+
+    __slots__ = ()
+    is_change = True
 
 
 # A flow yields calls, is sent their replies, and returns a result: logic without I/O.
@@ -71,11 +76,13 @@ class Copy:
     """This process's copy of one attribute, as of `descriptor`.
 
     Plain values in it are never changed in place below their top level: proxies share them.
+    `question` is the call that asks whether it is still up to date.
     """
 
     kind: bytes
     descriptor: bytes
     value: Any
+    question: Call | None = None
 
 
 class Attribute:

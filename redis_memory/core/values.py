@@ -63,6 +63,11 @@ def pack(value: object, limits: Limits = DEFAULT_LIMITS, path: str = "value") ->
     """
     if not is_flat(value, limits):
         check(value, limits, path)
+    return _packed(value, limits, path)
+
+
+def _packed(value: object, limits: Limits, path: str) -> bytes:
+    """Pack a value that has been checked."""
     try:
         packed = encode(value)
     except ValueError as error:
@@ -128,6 +133,6 @@ def copy_in(value: Any, limits: Limits = DEFAULT_LIMITS, path: str = "value") ->
         # copied before it is packed: another thread may change the original in between
         value = value.copy()
         if is_flat(value, limits):
-            return pack(value, limits, path), value
+            return _packed(value, limits, path), value
     packed = pack(value, limits, path)
     return packed, (value if kind in NATIVE_TYPES else decode(packed))

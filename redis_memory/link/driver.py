@@ -46,10 +46,6 @@ class Driver:
                 result: T = end.value
                 return result
 
-    def write(self, flow: Flow[T], name: str, method: str) -> T:
-        """Run the flow of a proxy's mutator."""
-        return self.run(flow)
-
     def close(self) -> None:
         """Refuse every later call; one that is running ends first."""
         with self._lock:

@@ -86,9 +86,13 @@ def from_reply(reply: Exception) -> RedisMemoryError | LinkFailureError:
 def from_connecting(error: Exception, where: str) -> RedisMemoryError | LinkFailureError:
     """Translate what went wrong while a connection was made; nothing of ours was sent."""
     cause = error if isinstance(error, ssl.SSLError) else error.__context__
-    if isinstance(cause, ssl.SSLError):
-        reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
-        return ConfigurationError(f"no TLS connection to {where}: {reason}")
+    # who hangs up in the middle of the handshake may just be stopping
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+        reason = getattr(cause, "verify_message", "") or getattr(cause, "reason", "")
+        return ConfigurationError(
+            f"no TLS connection to {where}: {reason or 'handshake failed'}; is the certificate's "
+            "authority given (ssl_ca_certs=), and does the port speak TLS?"
+        )
     kinds = class_names(error)
     if "InvalidResponse" in kinds or "ProtocolError" in kinds:
         return not_redis(where)

@@ -94,7 +94,7 @@ class Link:
         call.attempts += 1
         try:
             reply = wire.call(call)
-            if is_unknown_script(reply):
+            if isinstance(reply, Exception) and is_unknown_script(reply):
                 reply = wire.send(*with_source(call))
         except hiredis.ProtocolError as error:
             wire.close()

@@ -27,16 +27,6 @@ def with_source(call: Call) -> tuple[bytes, ...]:
     return (b"EVAL", BY_SHA[sha].source, *others, *call.arguments)
 
 
-def packed(call: Call) -> bytes:
-    """The bytes of a call as they go to the server."""
-    head, arguments = call.head, call.arguments
-    return b"*%d\r\n%b%b" % (
-        len(head.parts) + len(arguments),
-        head.packed,
-        b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in arguments]),
-    )
-
-
 class Wire(Protocol):
     """A connection that carries one call at a time. Error replies are returned, not raised."""
 
@@ -69,7 +59,15 @@ class SocketWire:
 
     def call(self, call: Call) -> Any:
         """Send a call and return its reply."""
-        self._send(packed(call))
+        packed = call.packed
+        if not packed:
+            head, arguments = call.head, call.arguments
+            packed = call.packed = b"*%d\r\n%b%b" % (
+                len(head.parts) + len(arguments),
+                head.packed,
+                b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in arguments]),
+            )
+        self._send(packed)
         reply = self._gets()
         while reply is False:  # hiredis' word for: not all of it has arrived
             received = self._receive(_READ_BYTES)

@@ -1,9 +1,9 @@
 -- One attribute for a reader who knows its state of `known` ('' when of none).
 -- KEYS: memory, content. ARGV: name, known descriptor.
 -- Answers false when missing, 'same', {field} for a scalar, {field, 'tail' or 'whole', elements}.
-local field = redis.call('HGET', KEYS[1], ARGV[1])
+local field, known = redis.call('HGET', KEYS[1], ARGV[1]), ARGV[2]
 if not field then return false end
-local known = ARGV[2]
+if field == known then return 'same' end
 if known ~= '' and string.sub(field, 1, #known) == known then return 'same' end
 
 local kind = string.sub(field, 1, 1)
