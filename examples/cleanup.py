@@ -6,6 +6,7 @@ well, and is read-only.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -18,10 +19,9 @@ KEPT = timedelta(days=7)
 def remove_one_by_one(mem: ConversationMemory) -> None:
     for name in dir(mem):
         if not name.startswith("_"):
-            try:
+            # read-only, or deleted by another process meanwhile
+            with suppress(AttributeError):
                 delattr(mem, name)
-            except AttributeError:
-                pass  # read-only, or deleted by another process meanwhile
 
 
 def is_old(mem: ConversationMemory) -> bool:

@@ -1,8 +1,8 @@
 """Three agents, each in a process of its own, hand one conversation on to each other.
 
-The intent classifier stores what the user wants, the context manager picks a specialist for it, and
-the specialist solves it. Each waits for the attribute that the one before it stores, by asking until
-it is there, with a limit.
+The intent classifier stores what the user wants, the context manager picks a specialist for it,
+and the specialist solves it. Each waits for the attribute that the one before it stores: it asks
+again and again until it is there, with a limit.
 """
 
 from __future__ import annotations

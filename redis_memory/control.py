@@ -9,6 +9,7 @@ from typing import Any, Literal
 from redis_memory.core import flows
 from redis_memory.core.state import Call, Head
 from redis_memory.errors import OfflineError
+from redis_memory.face import missing
 from redis_memory.memory import Memory, core_of
 
 Number = int | float
@@ -77,7 +78,7 @@ def window(memory: Memory, name: str, start: int | None = None, stop: int | None
     core = core_of(memory)
     values = core.run(flows.window(core.state, name, start, stop))
     if values is None:
-        raise AttributeError(f"{core.state.label} has no attribute {name!r}", name=name, obj=memory)
+        raise missing(core, name, memory)
     return values
 
 
@@ -109,7 +110,7 @@ def setdefault(memory: Memory, name: str, value: Any) -> Any:
     Cost: one round trip for the one who creates it, two for the others.
     """
     core = core_of(memory)
-    return core.value(name, core.run(flows.setdefault(core.state, name, value)))
+    return core.run(core.defaulting(name, value))
 
 
 def clear(memory: Memory) -> None:
@@ -119,8 +120,7 @@ def clear(memory: Memory) -> None:
     before.
     """
     core = core_of(memory)
-    core.run(flows.clear(core.state))
-    core.seen.missing.update(core.state.attributes)
+    core.run(core.clearing())
 
 
 def status(memory: Memory) -> Status:

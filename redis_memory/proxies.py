@@ -113,14 +113,20 @@ class _Synced:
         return _taken(value, origin.host, origin.place, (step,), is_list, root, self)
 
     def _change(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return self._origin.host.run(self._changing(method, arguments, options))
+
+    def _changing(
+        self, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> Flow[Any]:
+        """The flow of a mutator."""
         origin = self._origin
         place = origin.place
         origin.is_reassigned = False
         if not place.path:
-            flow = mutate(place.source, self, self._base, method, arguments, options)
-            return origin.host.run(flow)
-        inside = mutate_inside(place, origin.root, self, self._base, method, arguments, options)
-        contents, result = origin.host.run(inside)
+            return (yield from mutate(place.source, self, self._base, method, arguments, options))
+        contents, result = yield from mutate_inside(
+            place, origin.root, self, self._base, method, arguments, options
+        )
         refill(self, contents)
         self._tell_parents()
         return result

@@ -7,14 +7,21 @@ import os
 from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from redis_memory.errors import ConfigurationError
 
 # Names of the same settings in the public packages that people come from.
 _OTHER_NAMES = {"redis_hostname": "host", "redis_port": "port", "redis_prefix": "prefix"}
 _DEFAULT_PORT = 6379
+# What other programs call the same; REDIS_MEMORY_URL and the like come first.
+_COMMON_VARIABLES = {name: f"REDIS_{name.upper()}" for name in ("url", "host", "port", "prefix")}
 
 
 class Settings(BaseSettings):
@@ -35,24 +42,20 @@ class Settings(BaseSettings):
 
     url: SecretStr | None = Field(
         default=None,
-        validation_alias=AliasChoices("url", "REDIS_MEMORY_URL", "REDIS_URL"),
         description="Where the server is; see `where it connects`. None: the embedded server.",
     )
     host: str | None = Field(
         default=None,
-        validation_alias=AliasChoices("host", "REDIS_MEMORY_HOST", "REDIS_HOST"),
         description="The server's name, where no url is given.",
     )
     port: int = Field(
         default=_DEFAULT_PORT,
         ge=1,
         le=65535,
-        validation_alias=AliasChoices("port", "REDIS_MEMORY_PORT", "REDIS_PORT"),
         description="The server's TCP port, where no url is given.",
     )
     prefix: str = Field(
         default="memory:",
-        validation_alias=AliasChoices("prefix", "REDIS_MEMORY_PREFIX", "REDIS_PREFIX"),
         description="What the Redis keys of all memories of one application begin with.",
     )
     embedded: bool = Field(
@@ -91,13 +94,28 @@ class Settings(BaseSettings):
         description="How many parts one scalar or one element of a container may have.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then `REDIS_MEMORY_<FIELD>`, then the common variables."""
+        # no aliases of the fields: pydantic would read PORT and HOST as well, and they are set in
+        # many a container for the program's own server
+        common = {name: os.environ.get(variable) for name, variable in _COMMON_VARIABLES.items()}
+        given = {name: value for name, value in common.items() if value is not None}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, given)
+
     @model_validator(mode="before")
     @classmethod
     def _known_names(cls, given: Any) -> Any:
         if isinstance(given, dict):
-            known = {*cls.model_fields, *_ENVIRONMENT}
             for name in given:
-                if name not in known:
+                if name not in cls.model_fields:
                     raise TypeError(unknown_option(name))
         return given
 
@@ -107,14 +125,17 @@ class Settings(BaseSettings):
         if self.url is not None:
             return self.url.get_secret_value()
         if self.host is not None:
-            host = f"[{self.host}]" if ":" in self.host else self.host
-            return f"redis://{host}:{self.port}"
+            return _plain_url(self.host, self.port)
         return None
+
+
+def _plain_url(host: str, port: int) -> str:
+    return f"redis://[{host}]:{port}" if ":" in host else f"redis://{host}:{port}"
 
 
 _ENVIRONMENT = (
     *(f"REDIS_MEMORY_{name.upper()}" for name in Settings.model_fields),
-    *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PREFIX"),
+    *_COMMON_VARIABLES.values(),
 )
 
 
@@ -146,7 +167,7 @@ def resolve(
     if "host" in given and "url" not in given:
         # an argument comes before the environment, where a url may stand
         host, port = given.pop("host"), given.pop("port", _DEFAULT_PORT)
-        given["url"] = f"redis://{host}:{port}"
+        given["url"] = _plain_url(host, port)
     if settings is not None:
         return _changed(settings, given) if given else settings
     try:
@@ -163,7 +184,10 @@ def _changed(settings: Settings, given: dict[str, Any]) -> Settings:
 
 
 @lru_cache(maxsize=256)
-def _cached(given: tuple[tuple[str, Any], ...], environment: tuple[str | None, ...]) -> Settings:
+def _cached(
+    given: tuple[tuple[str, Any], ...],
+    environment: tuple[str | None, ...],  # noqa: ARG001 - a part of the cache's key
+) -> Settings:
     return _built(dict(given))
 
 

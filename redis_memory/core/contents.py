@@ -75,8 +75,8 @@ def encode_values(
     """Return the arguments for the elements of a list, and plain copies of them."""
     packed: list[bytes] = []
     plain: list[Any] = []
-    for value in values:
-        encoded, copied = copy_in(value, limits, path)
+    for at, value in enumerate(values):
+        encoded, copied = copy_in(value, limits, f"{path}[{at}]")
         packed.append(encoded)
         plain.append(copied)
     return packed, plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -136,11 +137,16 @@ def _fake(url: str, settings: Settings, is_async: bool) -> Address:
     name = url.partition("://")[2]
     server = _fake_servers.setdefault(name, fakeredis.FakeServer())
     client = (fakeredis.FakeAsyncRedis if is_async else fakeredis.FakeRedis)(server=server)
-    return of_client(client, settings, label=f"memory://{name}", is_fake=True)
+    return of_client(client, settings, f"memory://{name}", is_async=is_async, is_fake=True)
 
 
 def of_client(
-    client: Any, settings: Settings, label: str | None = None, *, is_fake: bool = False
+    client: Any,
+    settings: Settings,
+    label: str | None = None,
+    *,
+    is_async: bool = False,
+    is_fake: bool = False,
 ) -> Address:
     """The server of a redis-py or valkey-py client, for connections of our own.
 
@@ -153,6 +159,9 @@ def of_client(
     if given is None or connection_class is None:
         kind = type(client).__name__
         raise ConfigurationError(f"client= takes a redis-py or valkey-py client, not {kind}")
+    if inspect.iscoroutinefunction(getattr(connection_class, "connect", None)) is not is_async:
+        wanted = "an asyncio" if is_async else "a blocking"
+        raise ConfigurationError(f"this memory takes {wanted} client, not {type(client).__name__}")
     retries = type(given["retry"]) if given.get("retry") is not None else Retry
     own = _own_options(settings)
     own["retry"] = _no_retries(retries)

@@ -53,6 +53,7 @@ class Link:
         # what the last call told: None before the first one
         self.is_online: bool | None = None
         self.reconnects = 0
+        self.users = 0
         self._idle: deque[Wire] = deque()
 
     def execute(self, call: Call) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from typing import Any
 
 from redis_memory.core.state import State, Writer
 from redis_memory.link import address, credentials
+from redis_memory.link.address import Address
+from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
 
@@ -16,7 +20,9 @@ _MOST_WRITERS = 10_000
 
 _lock = threading.Lock()
 _links: dict[Any, Link] = {}
-_users: dict[Link, int] = {}
+_async_links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, AsyncLink]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class IdleWriters:
@@ -58,45 +64,71 @@ def open_link(settings: Settings, client: Any = None) -> Link:
     with _lock:
         link = _links.get(key)
         if link is None:
-            if client is None:
-                credentials.remember(settings.address)
-                to = address.of_settings(settings)
-            else:
-                to = address.of_client(client, settings)
-            link = _links[key] = Link(to, settings.timeout_s)
-            _users[link] = 0
-        _users[link] += 1
+            link = _links[key] = Link(address_for(settings, client), settings.timeout_s)
+        link.users += 1
         return link
+
+
+def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncLink:
+    """As `open_link`, for the event loop that runs now: connections belong to one loop."""
+    loop = asyncio.get_running_loop()
+    with _lock:
+        links = _async_links.setdefault(loop, {})
+        key = _key(settings, client)
+        link = links.get(key)
+        if link is None:
+            link = links[key] = AsyncLink(to, settings.timeout_s)
+        link.users += 1
+        return link
+
+
+def address_for(settings: Settings, client: Any, *, is_async: bool = False) -> Address:
+    """The server that the settings, or a client of the user's, name; no I/O.
+
+    Raises:
+        ConfigurationError: The url cannot work, or the client is of the wrong kind.
+    """
+    if client is not None:
+        return address.of_client(client, settings, is_async=is_async)
+    credentials.remember(settings.address)
+    return address.of_settings(settings, is_async=is_async)
 
 
 def _key(settings: Settings, client: Any) -> Any:
     if client is not None:
-        return id(client), settings.timeout_s
+        return client, settings.timeout_s
     return settings.address, settings.embedded, settings.embedded_linger_s, settings.timeout_s
 
 
-def release(link: Link, state: State) -> None:
-    """A memory object is gone: others may use its writer."""
+def reuse_writer(link: Link | AsyncLink, state: State) -> None:
+    """Go on as a writer of the same memory that nobody uses any more, if there is one."""
+    if state.writer.last == 0:
+        state.writer = idle_writers.take(link.address.label, state.keys.memory) or state.writer
+
+
+def leave(link: Link | AsyncLink, state: State) -> None:
+    """A memory object needs its link no more; another one may use its writer."""
     idle_writers.put(link.address.label, state.keys.memory, state.writer)
     with _lock:
-        _users[link] -= 1
+        link.users -= 1
 
 
-def close_unused(link: Link) -> None:
-    """Close the connections of a link that no memory object uses any more."""
+def is_unused(link: Link | AsyncLink) -> bool:
+    """Forget a link that no memory object uses any more; whether it was so."""
     with _lock:
-        if _users.get(link, 0) > 0:
-            return
-        _users.pop(link, None)
-        for key in [key for key, known in _links.items() if known is link]:
-            del _links[key]
-    link.close()
+        if link.users > 0:
+            return False
+        for known in (_links, *_async_links.values()):
+            for key in [key for key, other in known.items() if other is link]:
+                del known[key]
+        return True
 
 
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
     _lock = threading.Lock()
     idle_writers.clear()
+    _async_links.clear()
     for link in _links.values():
         link.after_fork()
 

@@ -27,6 +27,13 @@ def with_source(call: Call) -> tuple[bytes, ...]:
     return (b"EVAL", BY_SHA[sha].source, *others, *call.arguments)
 
 
+def as_reply(error: Exception) -> Exception:
+    """Return the error that is a reply of the server; raise one that is not."""
+    if type(error).__name__ in ("ConnectionError", "TimeoutError", "InvalidResponse"):
+        raise error
+    return error
+
+
 class Wire(Protocol):
     """A connection that carries one call at a time. Error replies are returned, not raised."""
 
@@ -104,9 +111,7 @@ class ConnectionWire:
             self._connection.send_command(*parts)
             return self._connection.read_response()
         except RedisError as error:
-            if type(error).__name__ in ("ConnectionError", "TimeoutError"):
-                raise
-            return error
+            return as_reply(error)
 
     def close(self) -> None:
         """Drop the connection."""

@@ -1,0 +1,195 @@
+"""What the blocking and the async face of a memory share: opening, reading, repr, pickling."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+from redis_memory.core import flows, reading
+from redis_memory.core.descriptor import CONTAINERS
+from redis_memory.core.sources import Source
+from redis_memory.core.state import Copy, Flow, State
+from redis_memory.core.values import Limits
+from redis_memory.link import credentials
+from redis_memory.proxies import Host, is_second_half, wrapped
+from redis_memory.settings import Settings, resolve
+
+CORE = "_redis_memory_core"
+MISSING = object()
+
+# How many references `sys.getrefcount` sees to a proxy that only `Core.spares` holds: that one, the
+# local variable of `Core.value`, and its own argument.
+_UNSHARED = 3
+_COUNTS_REFERENCES = (
+    sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
+
+
+class Seen(Protocol):
+    """The names that whoever runs now (a thread, a task) last saw to be missing."""
+
+    @property
+    def missing(self) -> set[str]: ...
+
+
+class Core:
+    """What stands behind one memory object, in either face. Its methods are flows."""
+
+    __slots__ = ("host", "is_injected", "seen", "settings", "spares", "state")
+
+    def __init__(
+        self, state: State, settings: Settings, host: Host, seen: Seen, *, is_injected: bool
+    ) -> None:
+        self.state = state
+        self.settings = settings
+        self.host = host
+        # not for the whole memory: another thread or task may create, meanwhile, what this saw
+        # missing
+        self.seen = seen
+        self.is_injected = is_injected
+        self.spares: dict[str, Any] = {}
+
+    def reading(self, name: str) -> Flow[Any]:
+        """What an attribute reads as, `MISSING` when there is none."""
+        attribute = self.state.attribute(name)
+        reply = yield reading.question(attribute)
+        copy = attribute.copy
+        if reply != b"same" or copy is None:
+            copy = reading.understood(self.state, attribute, reply)
+        missing = self.seen.missing
+        if copy is None:
+            missing.add(name)
+            return MISSING
+        if missing:
+            missing.discard(name)
+        return self.value(name, copy)
+
+    def value(self, name: str, copy: Copy) -> Any:
+        """What an attribute reads as.
+
+        The proxy given out before is given out again when nobody holds it any more and it is still
+        up to date: filling another one takes as long as the list is long.
+        """
+        if copy.kind not in CONTAINERS and not isinstance(copy.value, tuple):
+            return copy.value
+        spare = self.spares.get(name)
+        if (
+            spare is not None
+            and _COUNTS_REFERENCES
+            and sys.getrefcount(spare) == _UNSHARED
+            and spare._origin.place.source.known == copy.descriptor
+        ):
+            spare._origin.is_reassigned = False
+            return spare
+        attribute = self.state.attribute(name)
+        scalar = None if copy.kind in CONTAINERS else copy.value
+        source = Source(self.state, attribute, copy.descriptor, scalar)
+        value = wrapped(copy.value, self.host, source)
+        if scalar is None:
+            self.spares[name] = value
+        return value
+
+    def assigning(self, name: str, value: Any) -> Flow[None]:
+        """Assign; an empty container only creates what was last seen to be missing."""
+        if is_second_half(value, self.state.attribute(name), ()):
+            return
+        missing = self.seen.missing
+        is_empty = isinstance(value, (list, dict, set)) and not value
+        only_if_missing = is_empty and name in missing
+        yield from flows.assign(self.state, name, value, only_if_missing=only_if_missing)
+        missing.discard(name)
+
+    def deleting(self, name: str) -> Flow[bool]:
+        """Delete an attribute; whether there was one."""
+        was_there = yield from flows.delete(self.state, name)
+        self.seen.missing.add(name)
+        return was_there
+
+    def finding(self, name: str) -> Flow[bool]:
+        """Whether an attribute is stored."""
+        found = yield from flows.exists(self.state, name)
+        missing = self.seen.missing
+        (missing.discard if found else missing.add)(name)
+        return found
+
+    def defaulting(self, name: str, value: Any) -> Flow[Any]:
+        """Store a value unless there is one; what the attribute reads as then."""
+        copy = yield from flows.setdefault(self.state, name, value)
+        return self.value(name, copy)
+
+    def clearing(self) -> Flow[None]:
+        """Delete every attribute."""
+        yield from flows.clear(self.state)
+        self.seen.missing.update(self.state.attributes)
+
+
+class Face:
+    """The base of both memories."""
+
+    def _open(
+        self,
+        conversation_id: str | None,
+        url: str | None,
+        prefix: str | None,
+        client: Any,
+        settings: Settings | None,
+        options: dict[str, Any],
+    ) -> None:
+        if client is not None and url is not None:
+            raise TypeError("give either url or client, not both")
+        resolved = resolve(url, prefix, settings, options)
+        limits = Limits(resolved.max_value_bytes, resolved.max_depth, resolved.max_nodes)
+        state = State(resolved.prefix, conversation_id, limits)
+        self.__dict__[CORE] = self._connect(state, resolved, client)
+
+    def _connect(self, state: State, settings: Settings, client: Any) -> Core:
+        """What this face puts behind a memory; no I/O."""
+        raise NotImplementedError
+
+    def _standing(self) -> tuple[str, str]:
+        """The server, and whether the memory is online, for repr."""
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        return True  # `if memory:` asks whether there is one, not whether it is empty
+
+    def __repr__(self) -> str:
+        core: Core | None = self.__dict__.get(CORE)
+        if core is None:
+            return f"<{type(self).__name__}, not opened>"
+        server, standing = self._standing()
+        return f"<{type(self).__name__}: {core.state.label} at {server}, {standing}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        core: Core = self.__dict__[CORE]
+        if core.is_injected:
+            raise TypeError("a memory opened with client= cannot be pickled; open it with a url")
+        fields = core.settings.model_dump()
+        url = core.settings.address
+        fields["url"] = None if url is None else credentials.without_password(url)
+        own = {name: value for name, value in self.__dict__.items() if name != CORE}
+        return _reopened, (type(self), core.state.conversation_id, fields), own or None
+
+    def __setstate__(self, own: dict[str, Any]) -> None:
+        self.__dict__.update(own)
+
+
+def _reopened(kind: type[Face], conversation_id: str | None, fields: dict[str, Any]) -> Face:
+    """Open a memory that was pickled, with the password that is known here."""
+    if fields["url"] is not None:
+        fields = {**fields, "url": credentials.completed(fields["url"])}
+    memory = kind.__new__(kind)
+    memory._open(conversation_id, None, None, None, Settings(**fields), {})
+    return memory
+
+
+def missing(core: Core, name: str, memory: object) -> AttributeError:
+    """The error for an attribute that is not stored."""
+    return AttributeError(f"{core.state.label} has no attribute {name!r}", name=name, obj=memory)
+
+
+def standing(is_online: bool | None, *, is_closed: bool) -> str:
+    """How repr says whether a memory is online."""
+    if is_closed:
+        return "closed"
+    return {None: "not yet connected", True: "online", False: "offline"}[is_online]

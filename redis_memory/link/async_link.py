@@ -1,0 +1,130 @@
+"""The way to one server for the tasks of one event loop: as `link`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import tenacity
+from redis.exceptions import InvalidResponse, RedisError
+
+from redis_memory.core.state import Call
+from redis_memory.link import failures
+from redis_memory.link.address import Address
+from redis_memory.link.failures import LinkFailureError
+from redis_memory.link.greeting import greeting
+from redis_memory.link.link import given_up, policy
+from redis_memory.link.wire import as_reply, is_unknown_script, with_source
+
+
+class AsyncLink:
+    """Connections to one server.
+
+    A connection belongs to one call from before its bytes are sent until its reply has been read.
+    Whatever interrupts that, a cancellation too, drops the connection.
+    """
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self.address = address
+        self.timeout_s = timeout_s
+        self.is_verified = False
+        self.is_online: bool | None = None
+        self.reconnects = 0
+        self.users = 0
+        self._idle: deque[Any] = deque()
+
+    async def execute(self, call: Call) -> Any:
+        """Send a call and return its reply; send it again while answers get lost.
+
+        Raises:
+            InDoubtError: A change was sent, and no answer came within `timeout_s`.
+            OfflineError: The server cannot be reached, or does not serve now.
+            RedisMemoryError: The server refused; nothing was changed.
+        """
+        try:
+            return await self._once(call)
+        except LinkFailureError as failure:
+            return await self._again(call, failure)
+
+    async def _again(self, call: Call, failure: LinkFailureError) -> Any:
+        in_doubt = failure.in_doubt
+        self.reconnects += 1
+        await self.close()
+        try:
+            async for attempt in tenacity.AsyncRetrying(**policy(self.timeout_s)):
+                with attempt:
+                    try:
+                        return await self._once(call)
+                    except LinkFailureError as error:
+                        failure = error
+                        in_doubt = in_doubt or error.in_doubt
+                        raise
+        except LinkFailureError:
+            self.is_online = False
+            raise given_up(call, failure, in_doubt) from failure
+        raise AssertionError  # tenacity returns only by one of the ways above
+
+    async def _once(self, call: Call) -> Any:
+        connection = self._idle.pop() if self._idle else await self._connected()
+        call.attempts += 1
+        try:
+            reply = await _sent(connection, *call.head.parts, *call.arguments)
+            if isinstance(reply, Exception) and is_unknown_script(reply):
+                reply = await _sent(connection, *with_source(call))
+        except InvalidResponse as error:
+            await connection.disconnect(nowait=True)
+            raise failures.not_redis(self.address.label) from error
+        except (OSError, RedisError) as error:
+            await connection.disconnect(nowait=True)
+            message = f"lost the connection to {self.address.label}: {error}"
+            raise LinkFailureError(message, in_doubt=True) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._idle.append(connection)
+        self.is_online = True
+        if isinstance(reply, Exception):
+            raise failures.from_reply(reply)
+        return reply
+
+    async def _connected(self) -> Any:
+        address = self.address
+        if address.prepare is not None:
+            await asyncio.to_thread(address.prepare)
+        connection = address.connection()
+        try:
+            await connection.connect()
+            if not self.is_verified and not address.is_fake:
+                await self._greet(connection)
+            self.is_verified = True
+        except (OSError, RedisError) as error:
+            await connection.disconnect(nowait=True)
+            raise failures.from_connecting(error, address.label) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    async def _greet(self, connection: Any) -> None:
+        steps = greeting(self.address.label)
+        reply = None
+        try:
+            while True:
+                reply = await _sent(connection, *steps.send(reply))
+        except StopIteration:
+            return
+
+    async def close(self) -> None:
+        """Close the connections that are not in use; a later call opens new ones."""
+        while self._idle:
+            await self._idle.popleft().disconnect()
+
+
+async def _sent(connection: Any, *parts: bytes) -> Any:
+    """Send a command and return its reply; error replies are returned, not raised."""
+    try:
+        await connection.send_command(*parts)
+        return await connection.read_response()
+    except RedisError as error:
+        return as_reply(error)
