@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from redis_memory.aio import AsyncConversationMemory, AsyncHandle, AsyncMemory
 from redis_memory.control import (
-    Status,
     clear,
     close,
     increment,
@@ -32,12 +32,16 @@ from redis_memory.errors import (
     ValueTooLargeError,
     WrongKindError,
 )
+from redis_memory.face import Status
 from redis_memory.memory import ConversationMemory, Memory
 from redis_memory.proxies import SyncedDict, SyncedList, SyncedSet
 from redis_memory.settings import Settings
 
 __all__ = [
     "AccessDeniedError",
+    "AsyncConversationMemory",
+    "AsyncHandle",
+    "AsyncMemory",
     "ClosedError",
     "ConfigurationError",
     "ConversationMemory",

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from redis_memory.core import flows
 from redis_memory.core.state import Call, Head
 from redis_memory.errors import OfflineError
-from redis_memory.face import missing
+from redis_memory.face import Status, missing
 from redis_memory.memory import Memory, core_of
 
 Number = int | float
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a memory stands; none of its values.
-
-    `round_trip_s` is that of one PING, None when offline. `reconnects` counts how often this process
-    had to connect again. `data_loss` counts how often the server was found to have forgotten changes
-    that it had acknowledged to this memory.
-    """
-
-    online: bool
-    server: str
-    round_trip_s: float | None
-    read_mode: Literal["strong"]
-    reconnects: int
-    data_loss: int
 
 
 def snapshot(memory: Memory) -> dict[str, Any]:
@@ -134,14 +116,7 @@ def status(memory: Memory) -> Status:
         round_trip_s = perf_counter() - before
     except OfflineError:
         pass
-    return Status(
-        online=round_trip_s is not None,
-        server=link.address.label,
-        round_trip_s=round_trip_s,
-        read_mode=core.settings.read_mode,
-        reconnects=link.reconnects,
-        data_loss=core.state.data_losses,
-    )
+    return Status.of(core, link.address.label, link.reconnects, round_trip_s)
 
 
 def close(memory: Memory) -> None:

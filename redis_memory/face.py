@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from redis_memory.core import flows, reading
 from redis_memory.core.descriptor import CONTAINERS
@@ -121,6 +122,37 @@ class Core:
         """Delete every attribute."""
         yield from flows.clear(self.state)
         self.seen.missing.update(self.state.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a memory stands; none of its values.
+
+    `round_trip_s` is that of one PING, None when offline. `reconnects` counts how often this process
+    had to connect again. `data_loss` counts how often the server was found to have forgotten changes
+    that it had acknowledged to this memory.
+    """
+
+    online: bool
+    server: str
+    round_trip_s: float | None
+    read_mode: Literal["strong"]
+    reconnects: int
+    data_loss: int
+
+    @classmethod
+    def of(
+        cls, core: Core, server: str, reconnects: int, round_trip_s: float | None
+    ) -> Status:
+        """How a memory stands after one PING."""
+        return cls(
+            online=round_trip_s is not None,
+            server=server,
+            round_trip_s=round_trip_s,
+            read_mode=core.settings.read_mode,
+            reconnects=reconnects,
+            data_loss=core.state.data_losses,
+        )
 
 
 class Face:

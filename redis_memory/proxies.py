@@ -154,6 +154,20 @@ class _Synced:
         return self._base, (detached(self),)
 
 
+def changing(
+    box: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Flow[Any]:
+    """The flow of a mutator of whatever an attribute reads as.
+
+    Raises:
+        AttributeError: The value has no such mutator.
+    """
+    if not isinstance(box, _Synced) or method not in BUILDERS[box._base]:
+        raise AttributeError(f"{type(box).__name__!r} object has no attribute {method!r}")
+    result = yield from box._changing(method, arguments, options)
+    return box[arguments[0]] if isinstance(box, SyncedDict) and method == "setdefault" else result
+
+
 def is_second_half(value: object, attribute: Attribute, path: Path) -> bool:
     """Is `value` a proxy that an operator such as += has just changed at this very place?
 

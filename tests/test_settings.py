@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from pydantic import SecretStr
 
 from redis_memory import Settings
 
@@ -33,7 +36,7 @@ def test_variables_of_other_programs_are_not_read(
     [("host", "b", "a", "c"), ("port", 2, 1, 3), ("prefix", "b:", "a:", "c:")],
 )
 def test_arguments_come_before_variables(
-    field: str, common: object, own: object, given: object, monkeypatch: pytest.MonkeyPatch
+    field: str, common: Any, own: Any, given: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An argument counts before REDIS_MEMORY_<FIELD>, and that before REDIS_<FIELD>."""
     monkeypatch.setenv(f"REDIS_{field.upper()}", str(common))
@@ -49,4 +52,4 @@ def test_the_url_comes_from_either_variable(monkeypatch: pytest.MonkeyPatch) -> 
     assert Settings().address == "redis://common"
     monkeypatch.setenv("REDIS_MEMORY_URL", "redis://own")
     assert Settings().address == "redis://own"
-    assert Settings(url="redis://given").address == "redis://given"
+    assert Settings(url=SecretStr("redis://given")).address == "redis://given"

@@ -118,7 +118,8 @@ def is_unused(link: Link | AsyncLink) -> bool:
     with _lock:
         if link.users > 0:
             return False
-        for known in (_links, *_async_links.values()):
+        everywhere: list[dict[Any, Any]] = [_links, *_async_links.values()]
+        for known in everywhere:
             for key in [key for key, other in known.items() if other is link]:
                 del known[key]
         return True

@@ -12,8 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 import anthropic
-import msgpack
-import msgpack.fallback
+import msgpack  # type: ignore[import-untyped]  # it says nothing of its types
+import msgpack.fallback  # type: ignore[import-untyped]
 import openai
 import orjson
 import pytest
@@ -187,7 +187,7 @@ class Case(BaseModel):
     """Every kind of container as a field, typed and not."""
 
     messages: list[dict[str, Any]]
-    untyped: list
+    untyped: list[Any]
     profile: Profile
     mapping: dict[str, Any]
     tags: set[str]
@@ -326,6 +326,6 @@ def test_the_example_really_asks_openai(tmp_path: Path) -> None:
 
 
 def test_the_fast_implementations_are_those_that_ran() -> None:
-    """json and msgpack are the ones in C, which read the storage of a proxy directly."""
+    """What json and msgpack use here is their C code, which reads a proxy's storage directly."""
     assert json.encoder.c_make_encoder is not None  # type: ignore[attr-defined]
     assert msgpack.Packer is not msgpack.fallback.Packer

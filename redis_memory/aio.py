@@ -1,0 +1,413 @@
+"""AsyncMemory and AsyncConversationMemory: attributes that live in Redis, awaited.
+
+The same behaviour as the blocking face. `memory.x` is a handle: `await memory.x` reads,
+`await memory.x.set(value)` assigns, `await memory.messages.append(m)` changes. The functions have
+the names of their blocking twins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Generator
+from time import perf_counter
+from typing import Any, NoReturn, Self, TypeVar
+from uuid import UUID
+
+from redis_memory.core import flows
+from redis_memory.core.keys import normal_id
+from redis_memory.core.places import Path
+from redis_memory.core.state import Call, Flow, Head, State
+from redis_memory.errors import InvalidNameError, OfflineError
+from redis_memory.face import CORE, MISSING, Core, Face, Status, missing, standing
+from redis_memory.link.async_driver import AsyncDriver, ReadOnly
+from redis_memory.proxies import changing
+from redis_memory.settings import Settings
+
+__all__ = [
+    "AsyncConversationMemory",
+    "AsyncHandle",
+    "AsyncMemory",
+    "clear",
+    "close",
+    "increment",
+    "push",
+    "setdefault",
+    "snapshot",
+    "status",
+    "window",
+]
+
+T = TypeVar("T")
+Number = int | float
+
+
+class _SeenByTask:
+    """The names that a task last saw to be missing."""
+
+    def __init__(self) -> None:
+        self._by_task: weakref.WeakKeyDictionary[asyncio.Task[Any], set[str]]
+        self._by_task = weakref.WeakKeyDictionary()
+
+    @property
+    def missing(self) -> set[str]:
+        task = asyncio.current_task()
+        return set() if task is None else self._by_task.setdefault(task, set())
+
+
+class AsyncCore(Core):
+    """What stands behind one async memory object."""
+
+    __slots__ = ("driver",)
+
+    def __init__(self, state: State, settings: Settings, client: Any) -> None:
+        self.driver = AsyncDriver(state, settings, client)
+        is_injected = client is not None
+        super().__init__(state, settings, ReadOnly(), _SeenByTask(), is_injected=is_injected)
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end."""
+        return await self.driver.run(flow)
+
+
+def core_of(memory: AsyncMemory) -> AsyncCore:
+    """What stands behind a memory, for the functions that take one."""
+    core: AsyncCore = memory.__dict__[CORE]
+    return core
+
+
+class AsyncHandle:
+    """One attribute of an async memory, or a place inside it: `memory.profile["prefs"]`.
+
+    Making one touches no network. What `await` gives is a real list, dict or set, or a plain value;
+    to change a container, await the mutator on the handle. All mutators of list, dict and set are
+    here; one that the value does not have raises AttributeError.
+
+    Cost: `await handle` one round trip; a mutator two, the first of which is O(1) when nothing has
+    changed. `set`, `delete` and `exists` of an attribute take one.
+    """
+
+    __slots__ = ("_memory", "_name", "_path")
+
+    def __init__(self, memory: AsyncMemory, name: str, path: Path = ()) -> None:
+        self._memory = memory
+        self._name = name
+        self._path = path
+
+    def __repr__(self) -> str:
+        steps = "".join(f"[{step!r}]" for step in self._path)
+        return f"<AsyncHandle {self._name}{steps} of {core_of(self._memory).state.label}>"
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._run(self._reading()).__await__()
+
+    def __getitem__(self, step: Any) -> AsyncHandle:
+        return AsyncHandle(self._memory, self._name, (*self._path, step))
+
+    def __setitem__(self, step: Any, value: Any) -> NoReturn:
+        raise TypeError(f"write `await memory.{self._name}[{step!r}].set(value)`")
+
+    def __delitem__(self, step: Any) -> NoReturn:
+        raise TypeError(f"write `await memory.{self._name}[{step!r}].delete()`")
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"write `for item in await memory.{self._name}`")
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"write `if await memory.{self._name}`, or `.exists()`")
+
+    async def _run(self, flow: Flow[T]) -> T:
+        return await core_of(self._memory).run(flow)
+
+    def _reading(self) -> Flow[Any]:
+        """What the place reads as."""
+        core = core_of(self._memory)
+        try:
+            value = yield from core.reading(self._name)
+        except InvalidNameError:
+            value = MISSING
+        if value is MISSING:
+            raise missing(core, self._name, self._memory)
+        for step in self._path:
+            value = value[step]
+        return value
+
+    def _changing(self, method: str, *arguments: Any, **options: Any) -> Flow[Any]:
+        box = yield from self._reading()
+        return (yield from changing(box, method, arguments, options))
+
+    def _parent(self) -> AsyncHandle:
+        return AsyncHandle(self._memory, self._name, self._path[:-1])
+
+    async def set(self, value: Any) -> None:
+        """Assign. Errors as for the blocking `memory.x = value`."""
+        core = core_of(self._memory)
+        if self._path:
+            await self._run(self._parent()._changing("__setitem__", self._path[-1], value))
+        else:
+            self._memory._check_writable(self._name)
+            await core.run(core.assigning(self._name, value))
+
+    async def delete(self) -> None:
+        """Delete; AttributeError, KeyError or IndexError when there is nothing."""
+        core = core_of(self._memory)
+        if self._path:
+            await self._run(self._parent()._changing("__delitem__", self._path[-1]))
+        else:
+            self._memory._check_writable(self._name)
+            if not await core.run(core.deleting(self._name)):
+                raise missing(core, self._name, self._memory)
+
+    async def exists(self) -> bool:
+        """Whether there is something at this place."""
+        core = core_of(self._memory)
+        if not self._path:
+            try:
+                return await core.run(core.finding(self._name))
+            except InvalidNameError:
+                return False
+        try:
+            await self
+        except (AttributeError, LookupError):
+            return False
+        return True
+
+    async def get(self, default: Any = None) -> Any:
+        """The value, or the default when there is none."""
+        try:
+            return await self
+        except (AttributeError, LookupError):
+            return default
+
+    async def increment(self, by: Number = 1) -> Number:
+        """Add to a number attribute, atomically; a missing one counts as 0. One round trip."""
+        if self._path:
+            raise TypeError("only a whole attribute can be incremented, not a place inside it")
+        return await increment(self._memory, self._name, by)
+
+    async def append(self, value: Any, /) -> None:
+        """As `list.append`."""
+        await self._run(self._changing("append", value))
+
+    async def extend(self, values: Any, /) -> None:
+        """As `list.extend`."""
+        await self._run(self._changing("extend", values))
+
+    async def insert(self, index: Any, value: Any, /) -> None:
+        """As `list.insert`."""
+        await self._run(self._changing("insert", index, value))
+
+    async def pop(self, *arguments: Any) -> Any:
+        """As `list.pop`, `dict.pop` or `set.pop`: each value goes to exactly one taker."""
+        return await self._run(self._changing("pop", *arguments))
+
+    async def popitem(self) -> tuple[Any, Any]:
+        """As `dict.popitem`."""
+        item: tuple[Any, Any] = await self._run(self._changing("popitem"))
+        return item
+
+    async def remove(self, value: Any, /) -> None:
+        """As `list.remove` or `set.remove`."""
+        await self._run(self._changing("remove", value))
+
+    async def sort(self, **options: Any) -> None:
+        """As `list.sort`."""
+        await self._run(self._changing("sort", **options))
+
+    async def reverse(self) -> None:
+        """As `list.reverse`."""
+        await self._run(self._changing("reverse"))
+
+    async def clear(self) -> None:
+        """As `list.clear`, `dict.clear` or `set.clear`: the empty container stays."""
+        await self._run(self._changing("clear"))
+
+    async def update(self, *others: Any, **named: Any) -> None:
+        """As `dict.update` or `set.update`."""
+        await self._run(self._changing("update", *others, **named))
+
+    async def setdefault(self, key: Any, default: Any = None, /) -> Any:
+        """As `dict.setdefault`."""
+        return await self._run(self._changing("setdefault", key, default))
+
+    async def add(self, member: Any, /) -> None:
+        """As `set.add`."""
+        await self._run(self._changing("add", member))
+
+    async def discard(self, member: Any, /) -> None:
+        """As `set.discard`."""
+        await self._run(self._changing("discard", member))
+
+    async def difference_update(self, *others: Any) -> None:
+        """As `set.difference_update`."""
+        await self._run(self._changing("difference_update", *others))
+
+    async def intersection_update(self, *others: Any) -> None:
+        """As `set.intersection_update`."""
+        await self._run(self._changing("intersection_update", *others))
+
+    async def symmetric_difference_update(self, other: Any, /) -> None:
+        """As `set.symmetric_difference_update`."""
+        await self._run(self._changing("symmetric_difference_update", other))
+
+
+class AsyncMemory(Face):
+    """As `Memory`, awaited: `memory.x` is an `AsyncHandle`.
+
+    Plain assignment and deletion cannot be awaited and raise TypeError. The connections belong to
+    the event loop that runs at the first call. Close a memory, best by `async with`, before its
+    loop ends.
+
+    Args, errors and cost: as for `Memory`; `client` is a `redis.asyncio` client.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        prefix: str | None = None,
+        client: Any = None,
+        settings: Settings | None = None,
+        **options: Any,
+    ) -> None:
+        self._open(None, url, prefix, client, settings, options)
+
+    def _connect(self, state: State, settings: Settings, client: Any) -> AsyncCore:
+        return AsyncCore(state, settings, client)
+
+    def _standing(self) -> tuple[str, str]:
+        driver = core_of(self).driver
+        is_online = None if driver.link is None else driver.link.is_online
+        return driver.address.label, standing(is_online, is_closed=driver.is_closed)
+
+    def __getattr__(self, name: str) -> AsyncHandle:
+        if name.startswith("_"):  # or copy and pickle recurse before __init__ has run
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return AsyncHandle(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise TypeError(f"write `await memory.{name}.set(value)`")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if not name.startswith("_"):
+            raise TypeError(f"write `await memory.{name}.delete()`")
+        object.__delattr__(self, name)
+
+    def __getitem__(self, name: str) -> AsyncHandle:
+        return AsyncHandle(self, name)
+
+    def __setitem__(self, name: str, value: Any) -> NoReturn:
+        raise TypeError(f"write `await memory[{name!r}].set(value)`")
+
+    def __delitem__(self, name: str) -> NoReturn:
+        raise TypeError(f"write `await memory[{name!r}].delete()`")
+
+    def __contains__(self, name: object) -> NoReturn:
+        raise TypeError(f"write `await memory[{name!r}].exists()`")
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("write `async for name in memory`")
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self._names()
+
+    async def _names(self) -> AsyncIterator[str]:
+        core = core_of(self)
+        for name in await core.run(flows.names(core.state)):
+            yield name
+
+    def _check_writable(self, name: str) -> None:
+        """Raise AttributeError for a name that is not the user's."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await close(self)
+
+
+class AsyncConversationMemory(AsyncMemory):
+    """As `ConversationMemory`, awaited."""
+
+    def __init__(
+        self,
+        conversation_id: str | UUID,
+        url: str | None = None,
+        *,
+        prefix: str | None = None,
+        client: Any = None,
+        settings: Settings | None = None,
+        **options: Any,
+    ) -> None:
+        self._open(normal_id(conversation_id), url, prefix, client, settings, options)
+
+    @property
+    def conversation_id(self) -> str:
+        """The id, as text."""
+        return str(core_of(self).state.conversation_id)
+
+    def _check_writable(self, name: str) -> None:
+        if name == "conversation_id":
+            raise AttributeError("conversation_id is read-only")
+
+
+async def snapshot(memory: AsyncMemory) -> dict[str, Any]:
+    """As the blocking `snapshot`."""
+    core = core_of(memory)
+    return await core.run(flows.snapshot(core.state))
+
+
+async def push(memory: AsyncMemory, name: str, *values: Any) -> int:
+    """As the blocking `push`."""
+    core = core_of(memory)
+    return await core.run(flows.push(core.state, name, *values))
+
+
+async def window(
+    memory: AsyncMemory, name: str, start: int | None = None, stop: int | None = None
+) -> list[Any]:
+    """As the blocking `window`."""
+    core = core_of(memory)
+    values = await core.run(flows.window(core.state, name, start, stop))
+    if values is None:
+        raise missing(core, name, memory)
+    return values
+
+
+async def increment(memory: AsyncMemory, name: str, by: Number = 1) -> Number:
+    """As the blocking `increment`."""
+    core = core_of(memory)
+    return await core.run(flows.increment(core.state, name, by))
+
+
+async def setdefault(memory: AsyncMemory, name: str, value: Any) -> Any:
+    """As the blocking `setdefault`."""
+    core = core_of(memory)
+    return await core.run(core.defaulting(name, value))
+
+
+async def clear(memory: AsyncMemory) -> None:
+    """As the blocking `clear`."""
+    core = core_of(memory)
+    await core.run(core.clearing())
+
+
+async def status(memory: AsyncMemory) -> Status:
+    """As the blocking `status`."""
+    core = core_of(memory)
+    link = core.driver.attach()
+    round_trip_s = None
+    try:
+        before = perf_counter()
+        await link.execute(Call(Head(b"PING")))
+        round_trip_s = perf_counter() - before
+    except OfflineError:
+        pass
+    return Status.of(core, link.address.label, link.reconnects, round_trip_s)
+
+
+async def close(memory: AsyncMemory) -> None:
+    """As the blocking `close`; its connections are closed in the loop that runs now."""
+    await core_of(memory).driver.close()
