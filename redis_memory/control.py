@@ -48,7 +48,9 @@ def push(memory: Memory, name: str, *values: Any) -> int:
     return core.run(flows.push(core.state, name, *values))
 
 
-def window(memory: Memory, name: str, start: int | None = None, stop: int | None = None) -> list[Any]:
+def window(
+    memory: Memory, name: str, start: int | None = None, stop: int | None = None
+) -> list[Any]:
     """A part of a list attribute as plain values, with the meaning of `list[start:stop]`.
 
     Raises:
@@ -120,5 +122,8 @@ def status(memory: Memory) -> Status:
 
 
 def close(memory: Memory) -> None:
-    """Close a memory, and its connections when no other memory uses them. Later use raises ClosedError."""
+    """Close a memory; its connections too, when no other memory uses them.
+
+    Later use raises ClosedError.
+    """
     core_of(memory).close()

@@ -3,7 +3,7 @@
 RedisMemoryError
 ├── UnstorableValueError (TypeError)        a part of a value has a type that cannot be stored
 │   └── ValueTooLargeError (ValueError)     too many bytes, too many parts, or too deeply nested
-├── CorruptValueError (ValueError)          Redis holds bytes under our name that are no value of ours
+├── CorruptValueError (ValueError)          Redis holds bytes under our name that we did not write
 ├── InvalidNameError (ValueError)           an attribute name that cannot be stored
 ├── InvalidIdError (ValueError)             a conversation id that cannot be used
 ├── WrongKindError (TypeError)              the attribute exists and is something else

@@ -30,7 +30,8 @@ class Seen(Protocol):
     """The names that whoever runs now (a thread, a task) last saw to be missing."""
 
     @property
-    def missing(self) -> set[str]: ...
+    def missing(self) -> set[str]:
+        """Those names; to be changed in place."""
 
 
 class Core:
@@ -128,9 +129,9 @@ class Core:
 class Status:
     """How a memory stands; none of its values.
 
-    `round_trip_s` is that of one PING, None when offline. `reconnects` counts how often this process
-    had to connect again. `data_loss` counts how often the server was found to have forgotten changes
-    that it had acknowledged to this memory.
+    `round_trip_s` is that of one PING, None when offline. `reconnects` counts how often this
+    process had to connect again. `data_loss` counts how often the server was found to have
+    forgotten changes that it had acknowledged to this memory.
     """
 
     online: bool
@@ -141,9 +142,7 @@ class Status:
     data_loss: int
 
     @classmethod
-    def of(
-        cls, core: Core, server: str, reconnects: int, round_trip_s: float | None
-    ) -> Status:
+    def of(cls, core: Core, server: str, reconnects: int, round_trip_s: float | None) -> Status:
         """How a memory stands after one PING."""
         return cls(
             online=round_trip_s is not None,
@@ -220,7 +219,7 @@ def missing(core: Core, name: str, memory: object) -> AttributeError:
     return AttributeError(f"{core.state.label} has no attribute {name!r}", name=name, obj=memory)
 
 
-def standing(is_online: bool | None, *, is_closed: bool) -> str:
+def standing(*, is_online: bool | None, is_closed: bool) -> str:
     """How repr says whether a memory is online."""
     if is_closed:
         return "closed"

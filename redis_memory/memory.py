@@ -103,7 +103,7 @@ class Memory(Face):
     def _standing(self) -> tuple[str, str]:
         driver = core_of(self).driver
         is_online = driver.link.is_online
-        return driver.link.address.label, standing(is_online, is_closed=driver.is_closed)
+        return driver.link.address.label, standing(is_online=is_online, is_closed=driver.is_closed)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # or copy and pickle recurse before __init__ has run

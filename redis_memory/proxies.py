@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, ItemsView, Iterator, Set, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, ValuesView
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, SupportsIndex, TypeVar
 
 from redis_memory.core.inside import Place, mutate_inside
@@ -42,7 +43,7 @@ class Origin:
         # the proxy of the whole attribute; None in that proxy itself and inside a tuple
         self.root = root
         self.parent = parent
-        # True between the two halves of `memory.x += y`: the change, and the assignment of its result
+        # True between the two halves of `memory.x += y`: the change, and the assignment
         self.is_reassigned = False
 
 
@@ -50,7 +51,8 @@ def wrapped(value: Any, host: Host, source: Source) -> Any:
     """What an attribute reads as: a proxy of a container, otherwise the value."""
     place = Place(source, (), (), 0)
     if isinstance(value, tuple):
-        return _inside_tuple(value, host, place, (), None, None) if holds_container(value) else value
+        inside = _inside_tuple(value, host, place, (), None, None)
+        return inside if holds_container(value) else value
     return _proxy(value, Origin(host, place, None, None))
 
 
@@ -73,12 +75,13 @@ def _inside_tuple(
     value: tuple[Any, ...], host: Host, place: Place, step: Path, root: Any, parent: Any
 ) -> tuple[Any, ...]:
     return tuple(
-        _taken(item, host, place, (*step, at), False, root, parent) for at, item in enumerate(value)
+        _taken(item, host, place, (*step, at), root, parent, into_list=False)
+        for at, item in enumerate(value)
     )
 
 
 def _taken(
-    value: Any, host: Host, place: Place, step: Path, into_list: bool, root: Any, parent: Any
+    value: Any, host: Host, place: Place, step: Path, root: Any, parent: Any, *, into_list: bool
 ) -> Any:
     """What is taken out of a container: a container inside as a proxy, anything else as it is."""
     if isinstance(value, (list, dict, set)):
@@ -110,7 +113,7 @@ class _Synced:
         origin = self._origin
         root = self if origin.root is None and not origin.place.path else origin.root
         is_list = isinstance(self, list)
-        return _taken(value, origin.host, origin.place, (step,), is_list, root, self)
+        return _taken(value, origin.host, origin.place, (step,), root, self, into_list=is_list)
 
     def _change(self, method: str, *arguments: Any, **options: Any) -> Any:
         return self._origin.host.run(self._changing(method, arguments, options))
@@ -190,7 +193,7 @@ def _mutator(base: type, name: str) -> Callable[..., Any]:
 
     @functools.wraps(getattr(base, name))
     def in_place(self: _Synced, other: Any, /) -> Any:
-        if base is set and not isinstance(other, Set):
+        if base is set and not isinstance(other, AbstractSet):
             return NotImplemented
         self._change(name, other)
         self._origin.is_reassigned = True
@@ -320,7 +323,7 @@ class SyncedDict(_Synced, dict[K, V]):
 
     def get(self, key: Any, default: Any = None, /) -> Any:
         """The value of a key, or the default. No round trip."""
-        return self[key] if key in self else default
+        return self[key] if dict.__contains__(self, key) else default
 
     def items(self) -> Any:
         """The items; containers among the values are proxies. No round trip."""

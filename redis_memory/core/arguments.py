@@ -67,8 +67,10 @@ def is_by_index(base: type, method: str, arguments: tuple[Any, ...]) -> bool:
     return method != "pop" or (bool(arguments) and arguments[0] not in (0, -1))
 
 
-def moved_paths(base: type, method: str, arguments: tuple[Any, ...], path: Path) -> tuple[Path, ...]:
-    """Below which paths do indexes of lists mean other elements after a call on what is at `path`?"""
+def moved_paths(
+    base: type, method: str, arguments: tuple[Any, ...], path: Path
+) -> tuple[Path, ...]:
+    """Below which paths indexes of lists mean other elements after a call at `path`."""
     if base is list:
         if method not in _LIST_KEEPS_INDEXES or isinstance(arguments[0], slice):
             return (path,)

@@ -30,7 +30,7 @@ class Change:
         "script",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a record; most calls name two of the optional ones
         self,
         script: str,
         operation: bytes,

@@ -82,7 +82,9 @@ def encode_values(
     return packed, plain
 
 
-def encode(value: Any, limits: Limits, path: str) -> tuple[bytes, list[bytes], Any]:
+def encode(  # noqa: PLR0911 - one return for each kind
+    value: Any, limits: Limits, path: str
+) -> tuple[bytes, list[bytes], Any]:
     """Return kind, arguments and a plain copy of a value that becomes a whole attribute.
 
     Raises:

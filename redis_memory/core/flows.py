@@ -212,4 +212,3 @@ def clear(state: State) -> Flow[None]:
         known = sorted({*known, *map(name_text, answer.elements)})
     for attribute in state.attributes.values():
         attribute.copy = None
-

@@ -88,7 +88,7 @@ def mutate_inside(
         answer = yield from deliver(state, attribute, "swap", source.known, b"swap", *swapped)
         if answer.status != b"conflict":
             break
-        _check_moved(place, answer.descriptor, by_index)
+        _check_moved(place, answer.descriptor, by_index=by_index)
         old = answer.result
         element = unpack(old, state.limits)
     if answer.status == b"stale":
@@ -100,7 +100,7 @@ def mutate_inside(
     else:
         source.follow(root, answer, _replacement(place, unpack(packed, state.limits), moved))
     place.seen = source.version
-    return _at(_element(place, root), place.path[depth:]), None if result is NotImplemented else result
+    return _at(_element(place, root), place.path[depth:]), result
 
 
 def _element(place: Place, root: Any) -> Any:
@@ -109,7 +109,8 @@ def _element(place: Place, root: Any) -> Any:
         return step_into(root, place.path[0]) if place.depth else place.source.scalar
     except LookupError as error:
         name = place.source.attribute.name
-        raise StaleProxyError(f"the element of {name!r} that this value came from is gone") from error
+        message = f"the element of {name!r} that this value came from is gone"
+        raise StaleProxyError(message) from error
 
 
 def _at(element: Any, path: Path) -> Any:
@@ -124,7 +125,7 @@ def _where(place: Place) -> bytes:
     return identity(place.path[0]) if place.depth else b""
 
 
-def _check_moved(place: Place, descriptor: bytes | None, by_index: bool) -> None:
+def _check_moved(place: Place, descriptor: bytes | None, *, by_index: bool) -> None:
     """The element has changed: may an index of a list inside it mean something else now?"""
     if not by_index and not any(position >= place.depth for position in place.lists):
         return

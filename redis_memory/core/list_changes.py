@@ -117,7 +117,11 @@ def clear(box: list[Any], limits: Limits, /) -> Change:
 
 
 def _rewritten(
-    box: list[Any], limits: Limits, rewrite: Callable[[list[Any]], object], positional: bool = False
+    box: list[Any],
+    limits: Limits,
+    rewrite: Callable[[list[Any]], object],
+    *,
+    positional: bool = False,
 ) -> Change:
     """A change worked out here; the server takes it only while `box` is the newest state."""
     new = list(list.__iter__(box))

@@ -14,6 +14,9 @@ from redis_memory.core.state import Flow
 from redis_memory.core.values import copy_in
 from redis_memory.errors import StaleProxyError
 
+# The length of a reply to a caller whose copy was up to date.
+_NOTHING_MISSED = 4
+
 BUILDERS: dict[type, dict[str, Builder]] = {
     list: list_changes.BUILDERS,
     dict: dict_changes.BUILDERS,
@@ -84,7 +87,7 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
     call = begin(writer, attribute.head("append", writer), known, b"append", packed)
     reply = yield call
     if succeeded(writer, call, reply):
-        if len(reply) == 4:  # nobody else has changed it since
+        if len(reply) == _NOTHING_MISSED:
             copy = attribute.copy
             if copy is not None and copy.descriptor == known:
                 copy.value.append(plain)

@@ -1,7 +1,7 @@
-"""Places inside the elements of a container: finding them, changing them, knowing when they moved.
+"""Places inside the elements of a container: how to find them, change them, and see them move.
 
-A place is a path of steps (keys and indexes) from the attribute's container. Plain values are shared
-and never changed: a change copies the containers along its path.
+A place is a path of steps (keys and indexes) from the attribute's container. Plain values are
+shared and never changed: a change copies the containers along its path.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from redis_memory.errors import StaleProxyError
 T = TypeVar("T")
 
 Path = tuple[Any, ...]
+
 
 def step_into(value: Any, step: Any) -> Any:
     """Follow one step without creating a proxy.
@@ -77,7 +78,7 @@ def holds_container(value: object) -> bool:
 
 
 class Moves:
-    """When lists moved their elements to other indexes, as far as one proxy of an attribute knows."""
+    """When lists moved their elements to other indexes, as far as one proxy knows."""
 
     __slots__ = ("_moves",)
 
@@ -93,7 +94,11 @@ class Moves:
 
         `lists` are the positions in `path` that are indexes of lists.
         """
-        return any(
-            version > seen and path[: len(moved)] == moved and lists[-1] >= depth
-            for (moved, depth), version in self._moves.items()
-        ) if lists else False
+        return (
+            any(
+                version > seen and path[: len(moved)] == moved and lists[-1] >= depth
+                for (moved, depth), version in self._moves.items()
+            )
+            if lists
+            else False
+        )

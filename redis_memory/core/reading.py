@@ -9,6 +9,7 @@ from redis_memory.core.descriptor import KIND_NAMES, split
 from redis_memory.core.state import Attribute, Call, Copy, Flow, State
 from redis_memory.errors import CorruptValueError
 
+
 def read(state: State, name: str) -> Flow[Copy | None]:
     """The newest state of an attribute, None when it is missing. One round trip."""
     attribute = state.attribute(name)

@@ -22,7 +22,9 @@ class Source:
 
     __slots__ = ("attribute", "known", "moves", "scalar", "state")
 
-    def __init__(self, state: State, attribute: Attribute, known: bytes, scalar: Any = None) -> None:
+    def __init__(
+        self, state: State, attribute: Attribute, known: bytes, scalar: Any = None
+    ) -> None:
         self.state = state
         self.attribute = attribute
         self.known = known

@@ -1,4 +1,4 @@
-"""What one process knows of one memory: who writes under which number, and its copy of the attributes."""
+"""What one process knows of one memory: under which numbers it writes, and its copies."""
 
 from __future__ import annotations
 
@@ -115,7 +115,15 @@ class Attribute:
 class State:
     """One memory as one process knows it."""
 
-    __slots__ = ("attributes", "conversation_id", "data_losses", "inside", "keys", "limits", "writer")
+    __slots__ = (
+        "attributes",
+        "conversation_id",
+        "data_losses",
+        "inside",
+        "keys",
+        "limits",
+        "writer",
+    )
 
     def __init__(
         self,

@@ -66,12 +66,12 @@ def of_settings(settings: Settings, *, is_async: bool = False) -> Address:
     """
     url = settings.address
     if url is None:
-        return _default(settings, is_async)
+        return _default(settings, is_async=is_async)
     scheme = url.partition("://")[0].lower() if "://" in url else ""
     if scheme == "embedded":
-        return _embedded(_folder(url), settings, is_async)
+        return _embedded(_folder(url), settings, is_async=is_async)
     if scheme == "memory":
-        return _fake(url, settings, is_async)
+        return _fake(url, settings, is_async=is_async)
     if scheme not in ("redis", "rediss", "unix"):
         raise ConfigurationError(f"a url begins with {_FORMS}, not with {scheme!r}")
     module = redis.asyncio.connection if is_async else redis.connection
@@ -84,14 +84,16 @@ def of_settings(settings: Settings, *, is_async: bool = False) -> Address:
         raise ConfigurationError(f"the {scheme}:// url is malformed (its port, perhaps)") from None
     plain = module.UnixDomainSocketConnection if scheme == "unix" else module.Connection
     connection_class = options.pop("connection_class", plain)
-    label = f"unix://{options.get('path')}" if scheme == "unix" else f"{scheme}://{host}:{port or 6379}"
-    if options.get("db"):
-        label += f"/{options['db']}" if scheme != "unix" else f"?db={options['db']}"
+    db = options.get("db")
+    if scheme == "unix":
+        label = f"unix://{options.get('path')}" + (f"?db={db}" if db else "")
+    else:
+        label = f"{scheme}://{host}:{port or 6379}" + (f"/{db}" if db else "")
     own = {**_own_options(settings), "driver_info": None}
     return Address(label, connection_class, {**options, **own})
 
 
-def _default(settings: Settings, is_async: bool) -> Address:
+def _default(settings: Settings, *, is_async: bool) -> Address:
     if not settings.embedded:
         raise ConfigurationError(
             "no url was given and REDIS_MEMORY_EMBEDDED=0 forbids the embedded server: give a url, "
@@ -105,7 +107,7 @@ def _default(settings: Settings, is_async: bool) -> Address:
             "user on this machine and by nobody else",
             folder,
         )
-    return _embedded(folder, settings, is_async)
+    return _embedded(folder, settings, is_async=is_async)
 
 
 def _folder(url: str) -> Path:
@@ -115,7 +117,7 @@ def _folder(url: str) -> Path:
     return Path(unquote(parts.path)) if parts.path.strip("/") else embedded.default_folder()
 
 
-def _embedded(folder: Path, settings: Settings, is_async: bool) -> Address:
+def _embedded(folder: Path, settings: Settings, *, is_async: bool) -> Address:
     module = redis.asyncio.connection if is_async else redis.connection
     path = embedded.socket_path(folder)
     options = {**_own_options(settings), "driver_info": None, "path": str(path)}
@@ -130,8 +132,8 @@ def _embedded(folder: Path, settings: Settings, is_async: bool) -> Address:
 _fake_servers: dict[str, Any] = {}
 
 
-def _fake(url: str, settings: Settings, is_async: bool) -> Address:
-    """fakeredis inside this process: the memories of one name share one server."""
+def _fake(url: str, settings: Settings, *, is_async: bool) -> Address:
+    """Fakeredis inside this process: the memories of one name share one server."""
     import fakeredis  # noqa: PLC0415 - half as long to import as all the rest
 
     name = url.partition("://")[2]
@@ -181,4 +183,3 @@ def _no_retries(kind: type) -> Any:
 
         return ValkeyRetry(ValkeyNoBackoff(), 0)
     return Retry(NoBackoff(), 0)
-

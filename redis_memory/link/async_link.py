@@ -62,7 +62,7 @@ class AsyncLink:
                         raise
         except LinkFailureError:
             self.is_online = False
-            raise given_up(call, failure, in_doubt) from failure
+            raise given_up(call, failure, in_doubt=in_doubt) from failure
         raise AssertionError  # tenacity returns only by one of the ways above
 
     async def _once(self, call: Call) -> Any:

@@ -1,4 +1,4 @@
-"""The way to one server for all threads of a process: a few connections, used one call at a time."""
+"""The way to one server for all threads of a process: connections, used one call at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tenacity
 from redis.exceptions import RedisError
 
 from redis_memory.core.state import Call
-from redis_memory.errors import ConfigurationError, InDoubtError, OfflineError
+from redis_memory.errors import InDoubtError, OfflineError
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.failures import LinkFailureError
@@ -31,7 +31,7 @@ def policy(timeout_s: float) -> dict[str, Any]:
     }
 
 
-def given_up(call: Call, failure: LinkFailureError, in_doubt: bool) -> OfflineError:
+def given_up(call: Call, failure: LinkFailureError, *, in_doubt: bool) -> OfflineError:
     """The error for a call that could not be brought to an end in time."""
     if in_doubt and call.is_change:
         return InDoubtError(f"{failure}; the change was applied once or not at all")
@@ -84,7 +84,7 @@ class Link:
                         raise
         except LinkFailureError:
             self.is_online = False
-            raise given_up(call, failure, in_doubt) from failure
+            raise given_up(call, failure, in_doubt=in_doubt) from failure
         raise AssertionError  # tenacity returns only by one of the ways above
 
     def _once(self, call: Call) -> Any:

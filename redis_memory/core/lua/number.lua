@@ -18,7 +18,9 @@ end
 
 local time = call('TIME')
 local now = time[1] .. string.sub('00000' .. time[2], -6)
-local version = (stored[2] or 0) + 1
+-- Versions begin at the time: where a memory was lost and begun anew, no version comes twice, so that
+-- nobody takes what he has seen before for a state of the new one.
+local version = (stored[2] or now) + 1
 if not entry and call('HLEN', memory) > 64 then
   -- a writer must outlive the oldest queue that may be replayed: only those idle for 7 days go
   local fields = call('HGETALL', memory)

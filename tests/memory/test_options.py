@@ -1,4 +1,4 @@
-"""Where a setting comes from, which one wins, and what a wrong one meets."""
+"""What a memory is opened with: where a setting comes from, which one wins, what a wrong one meets."""
 
 from __future__ import annotations
 
