@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from redis_memory.core.scripts import SCRIPTS
-from redis_memory.core.state import Attribute, Call, Flow, Head, NumberedCall, State, Writer
+from redis_memory.core.state import Attribute, Flow, Head, NumberedCall, State, Writer
 from redis_memory.errors import (
     CorruptValueError,
     DataLossWarning,
@@ -70,24 +70,24 @@ def numbered(state: State, head: Callable[[Writer], Head], *arguments: bytes) ->
 def begin(writer: Writer, head: Head, *arguments: bytes) -> NumberedCall:
     """The call that makes a change under the next number of a writer that owes no other answer."""
     writer.unsettled = True
-    return NumberedCall(head, b"%d" % (writer.last + 1), *arguments)
+    return NumberedCall(head, writer.last + 1, *arguments)
 
 
-def succeeded(writer: Writer, call: Call, reply: list[Any]) -> bool:
+def succeeded(writer: Writer, call: NumberedCall, reply: list[Any]) -> bool:
     """Was the change applied just now? Then the writer is ready for the next one."""
     if reply[1] == b"ok" and reply[0] == call.arguments[0]:
-        writer.last += 1
+        writer.last = max(writer.last, call.turn)
         writer.unsettled = False
         return True
     return False
 
 
 def understood(
-    state: State, call: Call, reply: list[Any], head: Callable[[Writer], Head]
+    state: State, call: NumberedCall, reply: list[Any], head: Callable[[Writer], Head]
 ) -> Flow[Answer]:
     """What any other reply to a change means."""
-    number, status = reply[0], reply[1]
-    if number != call.arguments[0]:
+    status = reply[1]
+    if reply[0] != call.arguments[0]:
         # the number stays unsettled: this connection gave us somebody else's answer
         raise ServerRefusedError("the server's answer does not belong to this change")
     writer = state.writer
@@ -96,29 +96,48 @@ def understood(
     writer.unsettled = False
     if status == b"undeclared":
         return Answer(status, None, b"", None, reply[4:])
-    writer.last = max(writer.last, int(number))
+    writer.last = max(writer.last, call.turn)
     if status == b"duplicate":
-        if reply[2] == b"skipped":  # by a signal handler that changed the memory meanwhile
-            return (yield from numbered(state, head, *call.arguments[1:]))
-        return Answer(reply[2], None, reply[3])
+        return (yield from _repeated(state, call, reply, head))
     if status == b"error":
         raise _refused(reply[3])
     return Answer(*reply[1:])
+
+
+def _repeated(
+    state: State, call: NumberedCall, reply: list[Any], head: Callable[[Writer], Head]
+) -> Flow[Answer]:
+    """The server has seen the number before.
+
+    The answer was lost, or a signal handler that changed the memory in the middle of this change
+    has used the number up.
+    """
+    status, result = reply[2], reply[3]
+    if status == b"old":
+        turn, status, result = state.writer.settled
+        if turn != call.turn:
+            raise InDoubtError("a change was overtaken by others of the same process")
+    if status == b"skipped":
+        return (yield from numbered(state, head, *call.arguments[1:]))
+    return Answer(status, None, result)
 
 
 def _settle(state: State) -> Flow[None]:
     """Use up the number of a change that may or may not have arrived."""
     writer = state.writer
     head = Head.script(SCRIPTS["skip"], (state.keys.memory,), writer.id, b"")
-    reply = yield NumberedCall(head, b"%d" % (writer.last + 1))
+    turn = writer.last + 1
+    reply = yield NumberedCall(head, turn)
     if reply[1] == b"gap":
         _report_loss(state, writer.last - int(reply[2]))
         return
-    writer.last += 1
+    was_seen = reply[1] == b"duplicate"
+    writer.settled = (turn, *(reply[2:4] if was_seen else (b"skipped", b"")))
+    writer.last = max(writer.last, turn)
     writer.unsettled = False
 
 
-def _after_gap(state: State, call: Call, head: Callable[[Writer], Head]) -> Flow[Answer]:
+def _after_gap(state: State, call: NumberedCall, head: Callable[[Writer], Head]) -> Flow[Answer]:
     """The server has forgotten changes of this writer, or the writer itself."""
     _report_loss(state, state.writer.last)
     if call.attempts > 1:

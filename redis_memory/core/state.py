@@ -47,8 +47,12 @@ class Call:
 class NumberedCall(Call):
     """A change. It may be sent again when an answer is lost: the server knows its number."""
 
-    __slots__ = ()
+    __slots__ = ("turn",)
     is_change = True
+
+    def __init__(self, head: Head, turn: int, *arguments: bytes) -> None:
+        super().__init__(head, b"%d" % turn, *arguments)
+        self.turn = turn
 
 
 # A flow yields calls, is sent their replies, and returns a result: logic without I/O.
@@ -59,16 +63,18 @@ class Writer:
     """Numbers the changes of one process to one memory.
 
     `unsettled` says that the change after `last` was sent, and that no answer has arrived: it
-    must be settled before another one takes its number.
+    must be settled before another one takes its number. `settled` is what the server said of the
+    last one that was: its number, status and result.
     """
 
-    __slots__ = ("id", "last", "unsettled")
+    __slots__ = ("id", "last", "settled", "unsettled")
 
     def __init__(self) -> None:
         # 9 random bytes: 2**36 writers before two may be expected to meet
         self.id = b"_w" + os.urandom(9).hex().encode()
         self.last = 0
         self.unsettled = False
+        self.settled = (0, b"", b"")
 
 
 @dataclass(slots=True)

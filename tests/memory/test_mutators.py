@@ -202,13 +202,12 @@ def test_nobody_makes_or_refills_a_proxy_by_hand(mem: ConversationMemory, base: 
 
 @pytest.mark.parametrize("base", PROXIES)
 def test_a_proxy_is_a_real_one(mem: ConversationMemory, base: type) -> None:
-    """It is an instance of the plain type, equal to it, and looks like it."""
+    """It is an instance of the plain type, equal to it on either side."""
     mem.box = START[base]
     proxy = mem.box
     assert type(proxy) is PROXIES[base]
     assert isinstance(proxy, base)
     assert proxy == START[base]
     assert START[base] == proxy
-    assert repr(proxy) == repr(START[base])
     assert len(proxy) == len(START[base])
     assert bool(proxy)
