@@ -76,7 +76,8 @@ def begin(writer: Writer, head: Head, *arguments: bytes) -> NumberedCall:
 def succeeded(writer: Writer, call: NumberedCall, reply: list[Any]) -> bool:
     """Was the change applied just now? Then the writer is ready for the next one."""
     if reply[1] == b"ok" and reply[0] == call.arguments[0]:
-        writer.last = max(writer.last, call.turn)
+        if writer.last < call.turn:  # unless a signal handler has settled it
+            writer.last = call.turn
         writer.unsettled = False
         return True
     return False

@@ -15,14 +15,28 @@ from redis_memory.core.values import DEFAULT_LIMITS, Limits
 T = TypeVar("T")
 
 
-class Head:
-    """The part of a command that stays the same from call to call, packed once for the wire."""
+_MOST_OPENINGS = 16
 
-    __slots__ = ("packed", "parts")
+
+class Head:
+    """The part of a command that stays the same from call to call."""
+
+    __slots__ = ("_openings", "parts")
 
     def __init__(self, *parts: bytes) -> None:
         self.parts = parts
-        self.packed = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+        self._openings: dict[int, bytes] = {}
+
+    def opening(self, arguments: int) -> bytes:
+        """How a command with that many arguments behind this head begins on the wire."""
+        opening = self._openings.get(arguments)
+        if opening is None:
+            packed = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in self.parts)
+            opening = b"*%d\r\n%b" % (len(self.parts) + arguments, packed)
+            # not for every length of list that is ever assigned
+            if arguments < _MOST_OPENINGS:
+                self._openings[arguments] = opening
+        return opening
 
     @classmethod
     def script(cls, script: Script, keys: tuple[bytes, ...], *arguments: bytes) -> Head:
@@ -51,7 +65,10 @@ class NumberedCall(Call):
     is_change = True
 
     def __init__(self, head: Head, turn: int, *arguments: bytes) -> None:
-        super().__init__(head, b"%d" % turn, *arguments)
+        self.head = head
+        self.arguments = (b"%d" % turn, *arguments)
+        self.attempts = 0
+        self.packed = b""
         self.turn = turn
 
 

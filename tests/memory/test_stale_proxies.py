@@ -22,7 +22,10 @@ MOVES: dict[str, Use] = {
     "sort": lambda box: box.sort(key=lambda item: -item["id"]),
     "reverse": lambda box: box.reverse(),
     "slice": lambda box: operator.setitem(box, slice(0, 1), []),
-    "clear and fill": lambda box: (box.clear(), box.extend({"id": n} for n in "abcd")),
+    "clear and fill": lambda box: (
+        box.clear(),
+        box.extend({"id": letter, "tags": []} for letter in "abcd"),
+    ),
 }
 # what means an element by the index at which it was seen
 BY_INDEX: dict[str, Use] = {
@@ -97,7 +100,7 @@ def test_what_moves_nothing_makes_no_proxy_stale(
     element["by"] = "mine"
     tags.append("mine")
     held[2]["by"] = "mine"
-    held[-1] = "last of four"
+    held[3] = "last of four"
     model: list[Any] = [{"id": number, "tags": ["a", "b"]} for number in range(4)]
     use(model)
     model[1]["by"] = model[2]["by"] = "mine"
@@ -263,7 +266,7 @@ def test_the_ends_of_a_list_belong_to_whoever_comes_first(
     for jobs in (held, theirs):
         with pytest.raises(IndexError, match="empty"):
             jobs.pop()
-        assert jobs == []
+    assert mem.jobs == other.jobs == []
 
 
 def test_a_container_inside_a_tuple_has_its_place_too(
