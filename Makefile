@@ -44,8 +44,9 @@ types: $(DEV)  ## types: mypy --strict, pyright, and no public name without a ty
 docs: $(VENV)/.installed-docs  ## the manual, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
-bench: $(VENV)/.installed-embedded,bench  ## every benchmark, each with its ratios
-	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(VENV)/.installed-embedded,bench  ## speed, as ratios to redis-py in the same run
+	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/plot.py
 
 soak: $(DEV)  ## minutes of random faults; prints the seed that repeats them
 	@$(BIN)/python -m pytest -m soak --capture=no $(ARGS)

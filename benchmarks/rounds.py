@@ -40,7 +40,7 @@ class Ratio:
 
 
 class Timings:
-    """Seconds per call, by case: one number for each round."""
+    """What a call took, in seconds, by case: one number for each round, that of its median call."""
 
     def __init__(self, seconds: Mapping[str, list[float]]) -> None:
         self._seconds = seconds
@@ -51,7 +51,7 @@ class Timings:
         return list(self._seconds)
 
     def median(self, case: str) -> float:
-        """The median round of a case, in seconds per call."""
+        """The median round of a case, in seconds."""
         return statistics.median(self._seconds[case])
 
     def ratio(self, case: str, to: str) -> Ratio:
@@ -72,21 +72,20 @@ def interleave(cases: Mapping[str, Case], *, rounds: int, calls: int) -> Timings
     try:
         for _ in range(rounds):
             for name, case in cases.items():
-                seconds[name].append(_seconds_per_call(case, calls))
+                seconds[name].append(_median_call(case, calls))
     finally:
         gc.enable()
     return Timings(seconds)
 
 
-def _seconds_per_call(case: Case, calls: int) -> float:
+def _median_call(case: Case, calls: int) -> float:
     case.prepare()
     call, before_call, clock = case.call, case.before_call, perf_counter_ns
-    spent = 0
+    spent = []
     for turn in range(WARM_CALLS + calls):
         before_call()
         begun = clock()
         call(turn)
-        ended = clock()
-        if turn >= WARM_CALLS:
-            spent += ended - begun
-    return spent / calls / 1e9
+        spent.append(clock() - begun)
+    # a mean would count the time that other programs had the core
+    return statistics.median(spent[WARM_CALLS:]) / 1e9

@@ -37,11 +37,11 @@ class Server:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="rm-bench-")
-        self._socket = str(Path(self._folder.name, "server.sock"))
-        self.url = f"unix://{self._socket}"
+        self.socket = str(Path(self._folder.name, "server.sock"))
+        self.url = f"unix://{self.socket}"
 
     def __enter__(self) -> Self:
-        options = {**OPTIONS, "unixsocket": self._socket, "dir": self._folder.name}
+        options = {**OPTIONS, "unixsocket": self.socket, "dir": self._folder.name}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
             [binaries.choose().path, *arguments],
@@ -49,7 +49,7 @@ class Server:
             stdout=subprocess.DEVNULL,
         )
         patient = Retry(ConstantBackoff(0.01), 1000)
-        with redis.Redis(unix_socket_path=self._socket, retry=patient) as client:
+        with redis.Redis(unix_socket_path=self.socket, retry=patient) as client:
             client.ping()
         return self
 
@@ -65,4 +65,4 @@ class Server:
 
     def client(self) -> redis.Redis:
         """redis-py as everybody uses it: a pool of its own, hiredis, all defaults."""
-        return redis.Redis(unix_socket_path=self._socket)
+        return redis.Redis(unix_socket_path=self.socket)

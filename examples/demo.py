@@ -17,7 +17,7 @@ from uuid import uuid4
 from redis_memory import ConversationMemory, clear, increment, snapshot, status
 
 SERVER = "embedded://"  # or "redis://host:6379"
-LIMIT_S = 5.0
+LIMIT_S = 10.0
 NOTES = 250
 
 

@@ -1,7 +1,5 @@
 """redis_memory: the state of one conversation, shared by many workers through Redis."""
 
-from __future__ import annotations
-
 from redis_memory.aio import AsyncConversationMemory, AsyncHandle, AsyncMemory
 from redis_memory.control import (
     clear,

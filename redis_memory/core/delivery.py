@@ -76,7 +76,8 @@ def begin(writer: Writer, head: Head, *arguments: bytes) -> NumberedCall:
 def succeeded(writer: Writer, call: NumberedCall, reply: list[Any]) -> bool:
     """Was the change applied just now? Then the writer is ready for the next one."""
     if reply[1] == b"ok" and reply[0] == call.arguments[0]:
-        if writer.last < call.turn:  # unless a signal handler has settled it
+        # a signal handler may have settled it; `max` takes 0.1 us, and this is the hot path
+        if writer.last < call.turn:  # noqa: PLR1730
             writer.last = call.turn
         writer.unsettled = False
         return True

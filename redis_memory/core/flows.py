@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from typing import Any, SupportsIndex
 
 from redis_memory.core import contents
 from redis_memory.core.delivery import Answer, deliver, numbered
@@ -16,6 +17,9 @@ from redis_memory.errors import WrongKindError
 
 # Writers outlive a memory without attributes, to fence off what was sent before it was emptied.
 _FENCE_S = b"604800"
+
+# No list is as long; the server counts in 64 bits.
+_BEYOND = 2**62
 
 Number = int | float
 
@@ -57,6 +61,11 @@ def exists(state: State, name: str) -> Flow[bool]:
     """Whether an attribute is stored. One round trip."""
     found = yield Call(Head(b"HEXISTS", state.keys.memory, state.attribute(name).encoded))
     return bool(found)
+
+
+def ping() -> Flow[None]:
+    """Ask the server whether it is there. One round trip."""
+    yield Call(Head(b"PING"))
 
 
 def snapshot(state: State) -> Flow[dict[str, Any]]:
@@ -113,10 +122,10 @@ def window(state: State, name: str, start: int | None, stop: int | None) -> Flow
     One round trip, O(elements returned) but for their distance from the nearer end of the list.
     """
     attribute = state.attribute(name)
-    first = 0 if start is None else start
+    first = 0 if start is None else _bound(start)
     # LRANGE includes its end, and before 0 there is nothing: -1 would mean the last element
-    last = -1 if stop is None else stop - 1
-    if stop == 0:
+    last = -1 if stop is None else _bound(stop) - 1
+    if last == -1 and stop is not None:
         first, last = 1, 0
     head = Head.script(SCRIPTS["window"], (attribute.memory, attribute.content), attribute.encoded)
     reply = yield Call(head, b"%d" % first, b"%d" % last)
@@ -128,6 +137,11 @@ def window(state: State, name: str, start: int | None, stop: int | None) -> Flow
     with contents.named(name):
         values: list[Any] = contents.decode(LIST, reply[1], state.limits)
         return values
+
+
+def _bound(index: SupportsIndex) -> int:
+    """An index that the server can count with, and that lies beyond every list if this one does."""
+    return max(-_BEYOND, min(operator.index(index), _BEYOND))
 
 
 def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
@@ -183,10 +197,9 @@ def _replaced(state: State, name: str, copy: Copy | None, value: Any) -> Flow[bo
     """Store a scalar if the attribute is still what `copy` says."""
     if copy is None:
         return (yield from assign(state, name, value, only_if_missing=True))
-    _, (before,), _ = contents.encode(copy.value, state.limits, name)
     kind, (after,), _ = contents.encode(value, state.limits, name)
     attribute = state.attribute(name)
-    arguments = (b"", b"replace", kind, after, before)
+    arguments = (copy.descriptor, b"replace", kind, after)
     answer = yield from deliver(state, attribute, "assign", *arguments)
     attribute.copy = None
     return answer.status == b"ok"

@@ -35,7 +35,7 @@ class Address:
     """
 
     label: str
-    connection_class: Callable[..., Any]
+    connection_class: type[Any]
     options: Mapping[str, Any] = field(repr=False)
     prepare: Callable[[], object] | None = None
     is_fake: bool = False
@@ -170,7 +170,7 @@ def of_client(
     options = {**given, **own}
     if label is None:
         where = given.get("path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
-        label = f"client of {where}"
+        label = f"client of {where}" + (f"/{given['db']}" if given.get("db") else "")
     is_fake = is_fake or "fakeredis" in type(client).__module__
     return Address(label, connection_class, options, is_fake=is_fake)
 

@@ -10,11 +10,13 @@ import tenacity
 from redis.exceptions import InvalidResponse, RedisError
 
 from redis_memory.core.state import Call
+from redis_memory.errors import RedisMemoryError
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.failures import LinkFailureError
 from redis_memory.link.greeting import greeting
 from redis_memory.link.link import given_up, policy
+from redis_memory.link.mismatch import explained
 from redis_memory.link.wire import as_reply, is_unknown_script, with_source
 
 
@@ -48,22 +50,28 @@ class AsyncLink:
             return await self._again(call, failure)
 
     async def _again(self, call: Call, failure: LinkFailureError) -> Any:
-        in_doubt = failure.in_doubt
         self.reconnects += 1
         await self.close()
+        doubts = [failure.in_doubt]
+
+        async def once_more() -> Any:
+            try:
+                return await self._once(call)
+            except LinkFailureError as error:
+                doubts.append(error.in_doubt)
+                raise
+
         try:
-            async for attempt in tenacity.AsyncRetrying(**policy(self.timeout_s)):
-                with attempt:
-                    try:
-                        return await self._once(call)
-                    except LinkFailureError as error:
-                        failure = error
-                        in_doubt = in_doubt or error.in_doubt
-                        raise
-        except LinkFailureError:
+            if failure.timed_out:
+                raise failure
+            return await tenacity.AsyncRetrying(**policy(self.timeout_s))(once_more)
+        except LinkFailureError as last:
             self.is_online = False
-            raise given_up(call, failure, in_doubt=in_doubt) from failure
-        raise AssertionError  # tenacity returns only by one of the ways above
+            if not self.is_verified:
+                reason = await asyncio.to_thread(explained, last, self.address)
+                if reason is not None:
+                    raise reason from last
+            raise given_up(call, last, in_doubt=any(doubts)) from last
 
     async def _once(self, call: Call) -> Any:
         connection = self._idle.pop() if self._idle else await self._connected()
@@ -77,8 +85,7 @@ class AsyncLink:
             raise failures.not_redis(self.address.label) from error
         except (OSError, RedisError) as error:
             await connection.disconnect(nowait=True)
-            message = f"lost the connection to {self.address.label}: {error}"
-            raise LinkFailureError(message, in_doubt=True) from error
+            raise failures.from_calling(error, self.address.label) from error
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -95,15 +102,15 @@ class AsyncLink:
         connection = address.connection()
         try:
             await connection.connect()
-            if not self.is_verified and not address.is_fake:
-                await self._greet(connection)
-            self.is_verified = True
         except (OSError, RedisError) as error:
             await connection.disconnect(nowait=True)
             raise failures.from_connecting(error, address.label) from error
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
+        if not self.is_verified and not address.is_fake:
+            await self._greet(connection)
+            self.is_verified = True
         return connection
 
     async def _greet(self, connection: Any) -> None:
@@ -114,6 +121,15 @@ class AsyncLink:
                 reply = await _sent(connection, *steps.send(reply))
         except StopIteration:
             return
+        except RedisMemoryError:  # some are OSErrors too
+            await connection.disconnect(nowait=True)
+            raise
+        except (OSError, RedisError) as error:
+            await connection.disconnect(nowait=True)
+            raise failures.from_greeting(error, self.address.label) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
 
     async def close(self) -> None:
         """Close the connections that are not in use; a later call opens new ones."""

@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit, urlunsplit
 
+from redis_memory.errors import ConfigurationError
+
 _known: dict[str, str] = {}
 _ENVIRONMENT = ("REDIS_MEMORY_URL", "REDIS_URL")
 
 
 def without_password(url: str) -> str:
-    """The url with the user but without the password."""
-    parts = urlsplit(url)
+    """The url with the user but without the password.
+
+    Raises:
+        ConfigurationError: It is no url.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # from None: the text of this error may hold the password
+        raise ConfigurationError("the url is malformed (its host, perhaps)") from None
     user, at, host = parts.netloc.rpartition("@")
     public = parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}")
     return urlunsplit(public) if at else url

@@ -46,12 +46,18 @@ _CODES = {
 class LinkFailureError(Exception):
     """The server could not be reached, or not now; the call may be sent again.
 
-    `in_doubt`: it had been sent, and nobody knows whether it was applied.
+    `in_doubt`: it had been sent, and nobody knows whether it was applied. `hung_up`: a server that
+    never answered us yet took the connection, and closed it at the first command. `timed_out`: the
+    time that a call may take is over.
     """
 
-    def __init__(self, message: str, *, in_doubt: bool) -> None:
+    def __init__(
+        self, message: str, *, in_doubt: bool, hung_up: bool = False, timed_out: bool = False
+    ) -> None:
         super().__init__(message)
         self.in_doubt = in_doubt
+        self.hung_up = hung_up
+        self.timed_out = timed_out
 
 
 def class_names(error: Exception) -> list[str]:
@@ -100,7 +106,25 @@ def from_connecting(error: Exception, where: str) -> RedisMemoryError | LinkFail
         return AccessDeniedError(f"{where} refuses this user or password")
     if "BusyLoadingError" not in kinds and "ResponseError" in kinds:
         return from_reply(error)
-    return LinkFailureError(f"cannot reach {where}: {error}", in_doubt=False)
+    timed_out = "TimeoutError" in kinds
+    return LinkFailureError(f"cannot reach {where}: {error}", in_doubt=False, timed_out=timed_out)
+
+
+def from_calling(error: Exception, where: str) -> LinkFailureError:
+    """Translate what went wrong between sending a call and reading its reply."""
+    message = f"lost the connection to {where}: {error}"
+    return LinkFailureError(message, in_doubt=True, timed_out="TimeoutError" in class_names(error))
+
+
+def from_greeting(error: Exception, where: str) -> RedisMemoryError | LinkFailureError:
+    """Translate what went wrong while a server was asked who it is."""
+    if "ConnectionError" in class_names(error):
+        return LinkFailureError(
+            f"{where} closes every connection at the first command",
+            in_doubt=False,
+            hung_up=True,
+        )
+    return from_connecting(error, where)
 
 
 def not_redis(where: str) -> ConfigurationError:

@@ -11,11 +11,12 @@ import tenacity
 from redis.exceptions import RedisError
 
 from redis_memory.core.state import Call
-from redis_memory.errors import InDoubtError, OfflineError
+from redis_memory.errors import InDoubtError, OfflineError, RedisMemoryError
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.failures import LinkFailureError
 from redis_memory.link.greeting import greeting
+from redis_memory.link.mismatch import explained
 from redis_memory.link.wire import ConnectionWire, SocketWire, Wire, is_unknown_script, with_source
 
 _BROKEN = (OSError, RedisError)
@@ -24,14 +25,16 @@ _BROKEN = (OSError, RedisError)
 def policy(timeout_s: float) -> dict[str, Any]:
     """How both links try again: with growing, jittered pauses, until `timeout_s` is over."""
     return {
-        "retry": tenacity.retry_if_exception_type(LinkFailureError),
-        "wait": tenacity.wait_exponential_jitter(initial=0.002, max=0.1, jitter=0.01),
+        "retry": tenacity.retry_if_exception(
+            lambda error: isinstance(error, LinkFailureError) and not error.timed_out
+        ),
+        "wait": tenacity.wait_random_exponential(multiplier=0.005, max=0.1),
         "stop": tenacity.stop_after_delay(timeout_s),
         "reraise": True,
     }
 
 
-def given_up(call: Call, failure: LinkFailureError, *, in_doubt: bool) -> OfflineError:
+def given_up(call: Call, failure: LinkFailureError, *, in_doubt: bool) -> RedisMemoryError:
     """The error for a call that could not be brought to an end in time."""
     if in_doubt and call.is_change:
         return InDoubtError(f"{failure}; the change was applied once or not at all")
@@ -70,22 +73,27 @@ class Link:
             return self._again(call, failure)
 
     def _again(self, call: Call, failure: LinkFailureError) -> Any:
-        in_doubt = failure.in_doubt
         self.reconnects += 1
         self._drop_idle()
+        doubts = [failure.in_doubt]
+
+        def once_more() -> Any:
+            try:
+                return self._once(call)
+            except LinkFailureError as error:
+                doubts.append(error.in_doubt)
+                raise
+
         try:
-            for attempt in tenacity.Retrying(**policy(self.timeout_s)):
-                with attempt:
-                    try:
-                        return self._once(call)
-                    except LinkFailureError as error:
-                        failure = error
-                        in_doubt = in_doubt or error.in_doubt
-                        raise
-        except LinkFailureError:
+            if failure.timed_out:
+                raise failure
+            return tenacity.Retrying(**policy(self.timeout_s))(once_more)
+        except LinkFailureError as last:
             self.is_online = False
-            raise given_up(call, failure, in_doubt=in_doubt) from failure
-        raise AssertionError  # tenacity returns only by one of the ways above
+            reason = None if self.is_verified else explained(last, self.address)
+            if reason is not None:
+                raise reason from last
+            raise given_up(call, last, in_doubt=any(doubts)) from last
 
     def _once(self, call: Call) -> Any:
         try:
@@ -102,8 +110,7 @@ class Link:
             raise failures.not_redis(self.address.label) from error
         except _BROKEN as error:
             wire.close()
-            message = f"lost the connection to {self.address.label}: {error}"
-            raise LinkFailureError(message, in_doubt=True) from error
+            raise failures.from_calling(error, self.address.label) from error
         except BaseException:
             wire.close()
             raise
@@ -124,15 +131,15 @@ class Link:
             wire: Wire = ConnectionWire(connection)
             if isinstance(raw, socket.socket):
                 wire = SocketWire(connection, raw)
-            if not self.is_verified and not address.is_fake:
-                self._greet(wire)
-            self.is_verified = True
         except (hiredis.ProtocolError, *_BROKEN) as error:
             connection.disconnect()
             raise failures.from_connecting(error, address.label) from error
         except BaseException:
             connection.disconnect()
             raise
+        if not self.is_verified and not address.is_fake:
+            self._greet(wire)
+            self.is_verified = True
         return wire
 
     def _greet(self, wire: Wire) -> None:
@@ -143,6 +150,15 @@ class Link:
                 reply = wire.send(*steps.send(reply))
         except StopIteration:
             return
+        except RedisMemoryError:  # some are OSErrors too
+            wire.close()
+            raise
+        except (hiredis.ProtocolError, *_BROKEN) as error:
+            wire.close()
+            raise failures.from_greeting(error, self.address.label) from error
+        except BaseException:
+            wire.close()
+            raise
 
     def _drop_idle(self) -> None:
         while self._idle:

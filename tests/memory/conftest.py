@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from redis_memory import ConversationMemory
+from redis_memory import AsyncConversationMemory, ConversationMemory
 
 
 @pytest.fixture
@@ -27,4 +27,20 @@ def mem(each_url: str, conversation_id: str) -> Iterator[ConversationMemory]:
 def other(each_url: str, conversation_id: str) -> Iterator[ConversationMemory]:
     """The same memory as another worker opens it: it shares no copy and no writer with `mem`."""
     with ConversationMemory(conversation_id, each_url) as memory:
+        yield memory
+
+
+@pytest.fixture
+async def async_mem(each_url: str, conversation_id: str) -> AsyncIterator[AsyncConversationMemory]:
+    """An empty async memory, on each kind of server."""
+    async with AsyncConversationMemory(conversation_id, each_url) as memory:
+        yield memory
+
+
+@pytest.fixture
+async def async_other(
+    each_url: str, conversation_id: str
+) -> AsyncIterator[AsyncConversationMemory]:
+    """The same memory as another worker opens it: it shares no copy and no writer."""
+    async with AsyncConversationMemory(conversation_id, each_url) as memory:
         yield memory

@@ -147,7 +147,7 @@ def test_a_held_list_that_appends_receives_only_what_it_lacks(
         (lambda memory: "n" in memory, 1),
         (lambda memory: getattr(memory, "absent", None), 1),
         (lambda memory: memory["messages"], 1),
-        (lambda memory: list(memory), 1),
+        (lambda memory: next(iter(memory)), 1),
         (len, 1),
         (snapshot, 1),
         (lambda memory: delattr(memory, "n"), 1),

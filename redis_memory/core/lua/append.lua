@@ -7,12 +7,12 @@ version = format('%.0f', version)
 if field then
   middle, size = match(field, '^l%d+ (%d+ %d+ %d+) (%d+) %d+;$')
   if middle and known ~= field and known ~= '' then
-    local base, seen, length = match(middle, '^%d+'), match(known, '^l(%d+) %d+ %d+ %d+ (%d+) ')
-    missed = seen and tonumber(base) <= tonumber(seen) and 'tail' or 'whole'
+    local base, length = match(known, '^l%d+ (%d+) %d+ %d+ (%d+) ')
+    missed = base == match(middle, '^%d+') and 'tail' or 'whole'
     elements = call('LRANGE', content, missed == 'tail' and length or 0, -1)
   end
 elseif operation == 'push' then
-  middle = version .. ' ' .. version .. ' 0'
+  middle = now .. ' ' .. version .. ' 0'
   if call('HSETNX', memory, '_created', now) == 1 then call('PERSIST', memory) end
 end
 if not middle then

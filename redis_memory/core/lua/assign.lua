@@ -1,10 +1,10 @@
 -- Store a value whatever was there. Arguments: kind, then a scalar's bytes or the elements of a
 -- container. The operation `create` leaves an attribute alone that exists already; `replace` acts
--- only while the field is a scalar with the bytes of its last argument.
+-- only while the attribute is the scalar that the caller knows.
 local function assign()
   local given = ARGV[at + 1]
   if operation == 'create' and field then return refuse('exists') end
-  if operation == 'replace' and (not field or match(field, ';(.*)$') ~= ARGV[final]) then
+  if operation == 'replace' and string.sub(field or '', 1, #known) ~= known then
     return refuse('conflict')
   end
   known = ''

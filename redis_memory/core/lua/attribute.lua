@@ -1,11 +1,12 @@
 -- The attribute that is changed. ARGV[4]: the descriptor of the caller's copy, '' when it holds
 -- none. ARGV[5]: the operation. Its arguments lie behind `at`, up to `final`.
 --
--- A container's field is its descriptor: kind, version, base (version of its last change that was
--- no append), shift (of its last change that moved elements to other indexes), inner (of its last
--- change that did so in a list inside an element), size, time in microseconds. A scalar's field is
--- kind, version, time and then the value. Kinds: l list, d dict, e set, n a number as text, v any
--- other value.
+-- A container's field is its descriptor: kind, version, base, shift, inner, size, time (all times
+-- in microseconds). Base is the time of its last change that was no append: of two states with one
+-- base the longer begins with the shorter. It is a time because versions repeat in a memory that
+-- began anew. Shift is the version of its last change that moved elements to other indexes, inner
+-- of its last change that did so in a list inside an element. A scalar's field is kind, version,
+-- time and then the value. Kinds: l list, d dict, e set, n a number as text, v any other value.
 local known, operation = ARGV[4], ARGV[5]
 local at, final = 5, #ARGV
 local kind, base, shift, inner, size, missed, elements
@@ -23,8 +24,8 @@ end
 local function catch_up()
   if known == field then return end
   if kind == 'l' then
-    local seen, length = match(known, '^l(%d+) %d+ %d+ %d+ (%d+) ')
-    local is_tail = seen and tonumber(base) <= tonumber(seen)
+    local same, length = match(known, '^l%d+ (%d+) %d+ %d+ (%d+) ')
+    local is_tail = same == base
     missed, elements = is_tail and 'tail' or 'whole', call('LRANGE', content, is_tail and length or 0, -1)
   else
     missed, elements = 'whole', call('HGETALL', content)
@@ -48,7 +49,7 @@ end
 
 -- Describe a container after a change that was no append: no copy can follow it by a tail.
 local function describe(result)
-  local descriptor = kind .. format('%.0f %.0f ', version, version) .. shift .. ' ' .. inner
+  local descriptor = kind .. format('%.0f ', version) .. now .. ' ' .. shift .. ' ' .. inner
     .. format(' %.0f ', size) .. now .. ';'
   call('HSET', memory, name, descriptor)
   return {number, 'ok', descriptor, result, missed, elements}

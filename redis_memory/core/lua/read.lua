@@ -9,9 +9,9 @@ if known ~= '' and string.sub(field, 1, #known) == known then return 'same' end
 local kind = string.sub(field, 1, 1)
 if kind == 'l' then
   local base, size = string.match(field, '^l%d+ (%d+) %d+ %d+ (%d+) %d+;$')
-  local seen, length = string.match(known, '^l(%d+) %d+ %d+ %d+ (%d+) ')
+  local same, length = string.match(known, '^l%d+ (%d+) %d+ %d+ (%d+) ')
   if redis.call('LLEN', KEYS[2]) ~= tonumber(size) then return {field, 'damaged', {}} end
-  if seen and tonumber(base) <= tonumber(seen) then
+  if same == base then
     return {field, 'tail', redis.call('LRANGE', KEYS[2], length, -1)}
   end
   return {field, 'whole', redis.call('LRANGE', KEYS[2], 0, -1)}
