@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, NoReturn, Self, TypeVar
 from uuid import UUID
@@ -17,7 +18,7 @@ from uuid import UUID
 from redis_memory.core import flows
 from redis_memory.core.keys import normal_id
 from redis_memory.core.places import Path
-from redis_memory.core.state import Call, Flow, Head, State
+from redis_memory.core.state import Flow, State
 from redis_memory.errors import InvalidNameError, OfflineError
 from redis_memory.face import CORE, MISSING, Core, Face, Status, missing, standing
 from redis_memory.link.async_driver import AsyncDriver, ReadOnly
@@ -40,30 +41,51 @@ __all__ = [
 
 T = TypeVar("T")
 Number = int | float
+Task = asyncio.Task[Any]
+
+
+def _current_task() -> Task | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs
+        return None
 
 
 class _SeenByTask:
     """The names that a task last saw to be missing."""
 
     def __init__(self) -> None:
-        self._by_task: weakref.WeakKeyDictionary[asyncio.Task[Any], set[str]]
-        self._by_task = weakref.WeakKeyDictionary()
+        self._by_task: weakref.WeakKeyDictionary[Task, set[str]] = weakref.WeakKeyDictionary()
 
     @property
     def missing(self) -> set[str]:
-        task = asyncio.current_task()
+        return self._by(_current_task())
+
+    @contextmanager
+    def shared(self, name: str, task: Task | None) -> Iterator[None]:
+        """Let the task that runs now see of one name what another one saw, and the reverse."""
+        here, there = self.missing, self._by(task)
+        if name in there:
+            here.add(name)
+        try:
+            yield
+        finally:
+            (there.add if name in here else there.discard)(name)
+
+    def _by(self, task: Task | None) -> set[str]:
         return set() if task is None else self._by_task.setdefault(task, set())
 
 
 class AsyncCore(Core):
     """What stands behind one async memory object."""
 
-    __slots__ = ("driver",)
+    __slots__ = ("driver", "seen_by_task")
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         self.driver = AsyncDriver(state, settings, client)
+        self.seen_by_task = _SeenByTask()
         is_injected = client is not None
-        super().__init__(state, settings, ReadOnly(), _SeenByTask(), is_injected=is_injected)
+        super().__init__(state, settings, ReadOnly(), self.seen_by_task, is_injected=is_injected)
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
@@ -87,37 +109,62 @@ class AsyncHandle:
     changed. `set`, `delete` and `exists` of an attribute take one.
     """
 
-    __slots__ = ("_memory", "_name", "_path")
+    __slots__ = ("_is_item", "_memory", "_name", "_path", "_task")
 
-    def __init__(self, memory: AsyncMemory, name: str, path: Path = ()) -> None:
+    def __init__(
+        self, memory: AsyncMemory, name: str, path: Path = (), *, is_item: bool = False
+    ) -> None:
         self._memory = memory
         self._name = name
         self._path = path
+        self._is_item = is_item
+        self._task = _current_task()
 
     def __repr__(self) -> str:
-        steps = "".join(f"[{step!r}]" for step in self._path)
-        return f"<AsyncHandle {self._name}{steps} of {core_of(self._memory).state.label}>"
+        return f"<AsyncHandle {self._place()} of {core_of(self._memory).state.label}>"
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._run(self._reading()).__await__()
 
     def __getitem__(self, step: Any) -> AsyncHandle:
-        return AsyncHandle(self._memory, self._name, (*self._path, step))
+        return self._at((*self._path, step))
 
     def __setitem__(self, step: Any, value: Any) -> NoReturn:
-        raise TypeError(f"write `await memory.{self._name}[{step!r}].set(value)`")
+        raise TypeError(f"write `await memory.{self._place(step)}.set(value)`")
 
     def __delitem__(self, step: Any) -> NoReturn:
-        raise TypeError(f"write `await memory.{self._name}[{step!r}].delete()`")
+        raise TypeError(f"write `await memory.{self._place(step)}.delete()`")
 
     def __iter__(self) -> NoReturn:
-        raise TypeError(f"write `for item in await memory.{self._name}`")
+        raise TypeError(f"write `for item in await memory.{self._place()}`")
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise TypeError(f"write `{item!r} in await memory.{self._place()}`")
 
     def __bool__(self) -> NoReturn:
-        raise TypeError(f"write `if await memory.{self._name}`, or `.exists()`")
+        raise TypeError(f"write `if await memory.{self._place()}`, or `.exists()`")
+
+    def __eq__(self, other: object) -> NoReturn:
+        raise TypeError(f"write `await memory.{self._place()} == ...`")
+
+    __hash__ = object.__hash__  # `asyncio.gather` keeps what it waits for in a dict
+
+    def _place(self, *steps: Any) -> str:
+        return self._name + "".join(f"[{step!r}]" for step in (*self._path, *steps))
 
     async def _run(self, flow: Flow[T]) -> T:
-        return await core_of(self._memory).run(flow)
+        core = core_of(self._memory)
+        if self._task is asyncio.current_task():
+            return await core.run(flow)
+        # `asyncio.gather` and, before Python 3.12, `wait_for` run this in a task of its own: what
+        # it sees, the task that wrote `memory.x` sees
+        with core.seen_by_task.shared(self._name, self._task):
+            return await core.run(flow)
+
+    def _missing(self) -> AttributeError | KeyError:
+        if self._is_item:
+            return KeyError(self._name)
+        return missing(core_of(self._memory), self._name, self._memory)
 
     def _reading(self) -> Flow[Any]:
         """What the place reads as."""
@@ -127,7 +174,7 @@ class AsyncHandle:
         except InvalidNameError:
             value = MISSING
         if value is MISSING:
-            raise missing(core, self._name, self._memory)
+            raise self._missing()
         for step in self._path:
             value = value[step]
         return value
@@ -136,34 +183,38 @@ class AsyncHandle:
         box = yield from self._reading()
         return (yield from changing(box, method, arguments, options))
 
+    def _at(self, path: Path) -> AsyncHandle:
+        return AsyncHandle(self._memory, self._name, path, is_item=self._is_item)
+
     def _parent(self) -> AsyncHandle:
-        return AsyncHandle(self._memory, self._name, self._path[:-1])
+        return self._at(self._path[:-1])
 
     async def set(self, value: Any) -> None:
         """Assign. Errors as for the blocking `memory.x = value`."""
-        core = core_of(self._memory)
         if self._path:
             await self._run(self._parent()._changing("__setitem__", self._path[-1], value))
         else:
-            self._memory._check_writable(self._name)
-            await core.run(core.assigning(self._name, value))
+            self._memory._check_writable(self._name, InvalidNameError)
+            await self._run(core_of(self._memory).assigning(self._name, value))
 
     async def delete(self) -> None:
         """Delete; AttributeError, KeyError or IndexError when there is nothing."""
-        core = core_of(self._memory)
         if self._path:
             await self._run(self._parent()._changing("__delitem__", self._path[-1]))
-        else:
-            self._memory._check_writable(self._name)
-            if not await core.run(core.deleting(self._name)):
-                raise missing(core, self._name, self._memory)
+            return
+        self._memory._check_writable(self._name, KeyError)
+        try:
+            was_there = await self._run(core_of(self._memory).deleting(self._name))
+        except InvalidNameError:
+            was_there = False
+        if not was_there:
+            raise self._missing()
 
     async def exists(self) -> bool:
         """Whether there is something at this place."""
-        core = core_of(self._memory)
         if not self._path:
             try:
-                return await core.run(core.finding(self._name))
+                return await self._run(core_of(self._memory).finding(self._name))
             except InvalidNameError:
                 return False
         try:
@@ -183,7 +234,7 @@ class AsyncHandle:
         """Add to a number attribute, atomically; a missing one counts as 0. One round trip."""
         if self._path:
             raise TypeError("only a whole attribute can be incremented, not a place inside it")
-        return await increment(self._memory, self._name, by)
+        return await self._run(core_of(self._memory).incrementing(self._name, by))
 
     async def append(self, value: Any, /) -> None:
         """As `list.append`."""
@@ -287,16 +338,18 @@ class AsyncMemory(Face):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
+            self._check_writable(name, AttributeError)
             raise TypeError(f"write `await memory.{name}.set(value)`")
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         if not name.startswith("_"):
+            self._check_writable(name, AttributeError)
             raise TypeError(f"write `await memory.{name}.delete()`")
         object.__delattr__(self, name)
 
     def __getitem__(self, name: str) -> AsyncHandle:
-        return AsyncHandle(self, name)
+        return AsyncHandle(self, name, is_item=True)
 
     def __setitem__(self, name: str, value: Any) -> NoReturn:
         raise TypeError(f"write `await memory[{name!r}].set(value)`")
@@ -315,11 +368,11 @@ class AsyncMemory(Face):
 
     async def _names(self) -> AsyncIterator[str]:
         core = core_of(self)
-        for name in await core.run(flows.names(core.state)):
+        for name in await core.run(core.naming()):
             yield name
 
-    def _check_writable(self, name: str) -> None:
-        """Raise AttributeError for a name that is not the user's."""
+    def _check_writable(self, name: str, error: type[Exception]) -> None:
+        """Raise `error` for a name that is not the user's."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -348,21 +401,21 @@ class AsyncConversationMemory(AsyncMemory):
         """The id, as text."""
         return str(core_of(self).state.conversation_id)
 
-    def _check_writable(self, name: str) -> None:
+    def _check_writable(self, name: str, error: type[Exception]) -> None:
         if name == "conversation_id":
-            raise AttributeError("conversation_id is read-only")
+            raise error("conversation_id is read-only")
 
 
 async def snapshot(memory: AsyncMemory) -> dict[str, Any]:
     """As the blocking `snapshot`."""
     core = core_of(memory)
-    return await core.run(flows.snapshot(core.state))
+    return await core.run(core.collecting())
 
 
 async def push(memory: AsyncMemory, name: str, *values: Any) -> int:
     """As the blocking `push`."""
     core = core_of(memory)
-    return await core.run(flows.push(core.state, name, *values))
+    return await core.run(core.pushing(name, values))
 
 
 async def window(
@@ -370,7 +423,7 @@ async def window(
 ) -> list[Any]:
     """As the blocking `window`."""
     core = core_of(memory)
-    values = await core.run(flows.window(core.state, name, start, stop))
+    values = await core.run(core.windowing(name, start, stop))
     if values is None:
         raise missing(core, name, memory)
     return values
@@ -379,7 +432,7 @@ async def window(
 async def increment(memory: AsyncMemory, name: str, by: Number = 1) -> Number:
     """As the blocking `increment`."""
     core = core_of(memory)
-    return await core.run(flows.increment(core.state, name, by))
+    return await core.run(core.incrementing(name, by))
 
 
 async def setdefault(memory: AsyncMemory, name: str, value: Any) -> Any:
@@ -401,7 +454,7 @@ async def status(memory: AsyncMemory) -> Status:
     round_trip_s = None
     try:
         before = perf_counter()
-        await link.execute(Call(Head(b"PING")))
+        await core.run(flows.ping())
         round_trip_s = perf_counter() - before
     except OfflineError:
         pass

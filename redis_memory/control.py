@@ -23,7 +23,7 @@ def snapshot(memory: Memory) -> dict[str, Any]:
     before. O(size of everything).
     """
     core = core_of(memory)
-    return core.run(flows.snapshot(core.state))
+    return core.run(core.collecting())
 
 
 def push(memory: Memory, name: str, *values: Any) -> int:
@@ -44,7 +44,7 @@ def push(memory: Memory, name: str, *values: Any) -> int:
     Cost: one round trip, O(len(values)), whatever the length of the list.
     """
     core = core_of(memory)
-    return core.run(flows.push(core.state, name, *values))
+    return core.run(core.pushing(name, values))
 
 
 def window(
@@ -59,7 +59,7 @@ def window(
     Cost: one round trip, O(number of values returned) near either end of the list.
     """
     core = core_of(memory)
-    values = core.run(flows.window(core.state, name, start, stop))
+    values = core.run(core.windowing(name, start, stop))
     if values is None:
         raise missing(core, name, memory)
     return values
@@ -79,7 +79,7 @@ def increment(memory: Memory, name: str, by: Number = 1) -> Number:
     change them.
     """
     core = core_of(memory)
-    return core.run(flows.increment(core.state, name, by))
+    return core.run(core.incrementing(name, by))
 
 
 def setdefault(memory: Memory, name: str, value: Any) -> Any:

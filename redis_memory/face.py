@@ -117,7 +117,39 @@ class Core:
     def defaulting(self, name: str, value: Any) -> Flow[Any]:
         """Store a value unless there is one; what the attribute reads as then."""
         copy = yield from flows.setdefault(self.state, name, value)
+        self.seen.missing.discard(name)
         return self.value(name, copy)
+
+    def pushing(self, name: str, values: tuple[Any, ...]) -> Flow[int]:
+        """Append without reading first; the length of the list then."""
+        length = yield from flows.push(self.state, name, *values)
+        self.seen.missing.discard(name)
+        return length
+
+    def incrementing(self, name: str, by: flows.Number) -> Flow[flows.Number]:
+        """Add to a number; the sum."""
+        total = yield from flows.increment(self.state, name, by)
+        self.seen.missing.discard(name)
+        return total
+
+    def windowing(self, name: str, start: int | None, stop: int | None) -> Flow[list[Any] | None]:
+        """A part of a list, None when it is missing."""
+        values = yield from flows.window(self.state, name, start, stop)
+        missing = self.seen.missing
+        (missing.add if values is None else missing.discard)(name)
+        return values
+
+    def collecting(self) -> Flow[dict[str, Any]]:
+        """All attributes, in plain values."""
+        values = yield from flows.snapshot(self.state)
+        self.seen.missing.difference_update(values)
+        return values
+
+    def naming(self) -> Flow[list[str]]:
+        """The names of the stored attributes, sorted."""
+        names = yield from flows.names(self.state)
+        self.seen.missing.difference_update(names)
+        return names
 
     def clearing(self) -> Flow[None]:
         """Delete every attribute."""

@@ -177,11 +177,11 @@ def _item(key: bytes, stored: bytes) -> tuple[int, bytes, bytes]:
     colon = stored.find(b":", 0, 21)
     try:
         if end != -1 and (colon == -1 or end < colon):
-            return int(stored[:end]), key, stored[end + 1 :]
+            return int(stored[:end], 16), key, stored[end + 1 :]
         second = stored.index(b":", colon + 1, colon + 12)
         length = int(stored[colon + 1 : second])
         start = second + 1
-        return int(stored[:colon]), stored[start : start + length], stored[start + length :]
+        return int(stored[:colon], 16), stored[start : start + length], stored[start + length :]
     except ValueError as error:
         raise CorruptValueError("an item of a stored dict is damaged") from error
 

@@ -1,7 +1,7 @@
 """What the memory's hash says of one attribute: its kind and the versions of its changes.
 
-The server writes it, `lua/attribute.lua` names its fields. As bytes it is compared whole: the
-time in it makes two states of one attribute differ even where a restored backup repeats a version.
+The server writes it, `lua/attribute.lua` names its parts. A version is the server's time of a
+change in microseconds, moved on where needed to be the largest so far; no two states share one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ CONTAINERS: Final = (LIST, DICT, SET)
 
 KIND_NAMES: Final = {LIST: "list", DICT: "dict", SET: "set", NUMBER: "number", VALUE: "value"}
 
-_CONTAINER = re.compile(rb"([lde])(\d+) (\d+) (\d+) (\d+) (\d+) (\d+);")
-_SCALAR = re.compile(rb"([nv])(\d+) (\d+);")
+_CONTAINER = re.compile(rb"([lde])([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+) (\d+);")
+_SCALAR = re.compile(rb"([nv])([0-9a-f]+);")
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A parsed descriptor; versions count the memory's changes, `at_us` is the server's time."""
+    """A parsed descriptor: versions in microseconds, size in elements."""
 
     kind: bytes
     version: int
-    at_us: int
     shift: int = 0
     inner: int = 0
     size: int = 0
@@ -52,8 +51,21 @@ def split(field: bytes, name: str) -> tuple[bytes, bytes]:
 def parse(descriptor: bytes, name: str) -> Descriptor:
     """Parse what `split` returned first, or what a script answered."""
     if found := _CONTAINER.fullmatch(descriptor):
-        version, _base, shift, inner, size, at_us = map(int, found.groups()[1:])
-        return Descriptor(found[1], version, at_us, shift, inner, size)
+        kind, version, _base, shift, inner, size = found.groups()
+        return Descriptor(kind, int(version, 16), int(shift, 16), int(inner, 16), int(size))
     if found := _SCALAR.fullmatch(descriptor):
-        return Descriptor(found[1], int(found[2]), int(found[3]))
+        return Descriptor(found[1], int(found[2], 16))
     raise CorruptValueError(f"the stored attribute {name!r} was not written by this library")
+
+
+def stored_elements(descriptor: bytes, name: str) -> int:
+    """How many elements the server answers for a container: of a dict or set two for each."""
+    parsed = parse(descriptor, name)
+    return parsed.size if parsed.kind == LIST else 2 * parsed.size
+
+
+def damaged(kind: bytes, name: str) -> CorruptValueError:
+    """The error for a container whose elements are not those that its descriptor tells of."""
+    return CorruptValueError(
+        f"elements of the {KIND_NAMES[kind]} attribute {name!r} are missing or foreign"
+    )

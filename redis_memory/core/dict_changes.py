@@ -7,7 +7,8 @@ from typing import Any
 
 from redis_memory.core import contents
 from redis_memory.core.changes import Builder, Change
-from redis_memory.core.values import Limits
+from redis_memory.core.values import Limits, identity
+from redis_memory.errors import UnstorableValueError
 
 Box = dict[Any, Any]
 
@@ -40,15 +41,24 @@ def setdefault(box: Box, limits: Limits, key: Any, default: object = None, /) ->
 
 
 def delitem(box: Box, limits: Limits, key: Any, /) -> Change:
-    hash(key)
-    canonical, _ = contents.encode_key(key, limits, "value")
     return Change(
         "dict",
         b"take",
-        (canonical,),
+        (_asked(box, key),),
         lambda box, _: dict.pop(box, key, None),
         absent=KeyError(key),
     )
+
+
+def _asked(box: Box, key: Any) -> bytes:
+    """The canonical form of a key that is asked for; b"" for one that no stored dict has."""
+    hash(key)
+    try:
+        return identity(key)
+    except UnstorableValueError:
+        if key in box:  # a subclass of str perhaps, equal to a key and still not one
+            raise
+        return b""
 
 
 def pop(box: Box, limits: Limits, key: Any, /, *default: Any) -> Change:

@@ -7,7 +7,14 @@ from typing import Any, SupportsIndex
 
 from redis_memory.core import contents
 from redis_memory.core.delivery import Answer, deliver, numbered
-from redis_memory.core.descriptor import CONTAINERS, LIST, NUMBER, split
+from redis_memory.core.descriptor import (
+    CONTAINERS,
+    LIST,
+    NUMBER,
+    damaged,
+    split,
+    stored_elements,
+)
 from redis_memory.core.keys import name_text
 from redis_memory.core.reading import read
 from redis_memory.core.scripts import SCRIPTS
@@ -79,23 +86,29 @@ def snapshot(state: State) -> Flow[dict[str, Any]]:
         asked = sorted(known)
         contents_keys = tuple(state.attribute(name).content for name in asked)
         head = Head.script(SCRIPTS["snapshot"], (state.keys.memory, *contents_keys))
-        fields, *elements = yield Call(head)
+        fields, *answered = yield Call(head)
         stored = {name_text(n): f for n, f in zip(fields[::2], fields[1::2], strict=True)}
         kinds = {name: field[:1] for name, field in stored.items()}
         known = {name for name, kind in kinds.items() if kind in CONTAINERS}
         if known <= set(asked):
             break
-    held = dict(zip(asked, elements, strict=True))
-    return {name: _plain(state, name, stored[name], held.get(name, [])) for name in sorted(stored)}
+    held = dict(zip(asked, answered, strict=True))
+    return {name: _plain(state, name, stored[name], held.get(name)) for name in sorted(stored)}
 
 
-def _plain(state: State, name: str, field: bytes, elements: list[bytes]) -> Any:
+def _plain(state: State, name: str, field: bytes, content: list[Any] | None) -> Any:
     descriptor, payload = split(field, name)
     kind = descriptor[:1]
+    if kind not in CONTAINERS or content is None:
+        with contents.named(name):
+            return contents.decode_scalar(kind, payload, state.limits)
+    stored_as, elements = content
+    is_whole = len(elements) == stored_elements(descriptor, name)
+    # an empty container has no key
+    if not is_whole or (elements and stored_as != (b"list" if kind == LIST else b"hash")):
+        raise damaged(kind, name)
     with contents.named(name):
-        if kind in CONTAINERS:
-            return contents.decode(kind, elements, state.limits)
-        return contents.decode_scalar(kind, payload, state.limits)
+        return contents.decode(kind, elements, state.limits)
 
 
 def push(state: State, name: str, *values: Any) -> Flow[int]:
@@ -134,6 +147,8 @@ def window(state: State, name: str, start: int | None, stop: int | None) -> Flow
     if reply[0][:1] != LIST:
         split(reply[0], name)
         raise _wrong_kind(name, "list")
+    if reply[1] == b"damaged":
+        raise damaged(LIST, name)
     with contents.named(name):
         values: list[Any] = contents.decode(LIST, reply[1], state.limits)
         return values

@@ -79,7 +79,7 @@ def mutate_inside(
     old = pack(element)
 
     def change(leaf: Any) -> Any:
-        return detached(getattr(base, method)(leaf, *arguments, **options))
+        return getattr(base, method)(leaf, *arguments, **options)
 
     while True:
         new, result = changed_at(element, place.path[depth:], base, change)
@@ -89,8 +89,13 @@ def mutate_inside(
         if answer.status != b"conflict":
             break
         _check_moved(place, answer.descriptor, by_index=by_index)
-        old = answer.result
-        element = unpack(old, state.limits)
+        if answer.descriptor is None:
+            yield from source.start_again(root)
+            element = _element(place, root)
+            old = pack(element)
+        else:
+            old = answer.result
+            element = unpack(old, state.limits)
     if answer.status == b"stale":
         raise stale(attribute.name)
     if answer.status != b"ok":
@@ -100,7 +105,7 @@ def mutate_inside(
     else:
         source.follow(root, answer, _replacement(place, unpack(packed, state.limits), moved))
     place.seen = source.version
-    return _at(_element(place, root), place.path[depth:]), result
+    return _at(_element(place, root), place.path[depth:]), detached(result)
 
 
 def _element(place: Place, root: Any) -> Any:

@@ -31,6 +31,7 @@ def appended(packed: list[bytes], plain: list[Any]) -> Change:
 
 def insert(box: list[Any], limits: Limits, index: Any, value: object, /) -> Change:
     at = operator.index(index)
+    list.insert([], at, None)  # an index beyond the machine's is refused before it is sent
     packed, plain = copy_in(value, limits)
     return Change(
         "list",

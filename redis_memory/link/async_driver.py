@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from typing import Any, NoReturn, TypeVar
 
@@ -16,62 +17,78 @@ from redis_memory.settings import Settings
 T = TypeVar("T")
 
 
-class _Attachment:
-    """The link that a driver uses, for the loop that it belongs to."""
+_PAUSE_S = 0.001
 
-    def __init__(self) -> None:
-        self.link: AsyncLink | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
+
+class _Attachment:
+    """The link that a driver uses in one loop, and whose turn it is among the loop's tasks."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self.link = link
         self.lock = asyncio.Lock()
 
-    def leave(self, state: State) -> AsyncLink | None:
-        """Leave the link, without closing connections of a loop that may be gone."""
-        link, self.link = self.link, None
-        if link is not None:
-            links.leave(link, state)
-        return link
+
+_Attached = dict[asyncio.AbstractEventLoop, _Attachment]
+
+
+def _leave(attached: _Attached, state: State) -> None:
+    """Leave all links, without closing connections of loops that may be gone."""
+    while attached:
+        links.leave(attached.popitem()[1].link, state)
 
 
 class AsyncDriver:
-    """One memory's state and its link; the changes of one memory keep their order.
+    """One memory's state and its links; the changes of one memory keep their order.
 
-    The link belongs to the loop that runs when it is first needed; another loop gets another one.
+    A link belongs to one loop: each loop that uses the memory gets one at its first call. Where
+    several threads run loops, their calls take turns.
     """
 
     def __init__(self, state: State, settings: Settings, client: Any = None) -> None:
         self.state = state
         self.is_closed = False
+        # the one used last, None before the first call
+        self.link: AsyncLink | None = None
         self._settings = settings
         self._client = client
         self.address = links.address_for(settings, client, is_async=True)
-        self._attached = _Attachment()
+        self._attached: _Attached = {}
+        self._holder: asyncio.AbstractEventLoop | None = None
+        self._guard = threading.Lock()
         # of the driver, not of the memory: a proxy may outlive the memory it was read from
-        weakref.finalize(self, self._attached.leave, state).atexit = False
+        weakref.finalize(self, _leave, self._attached, state).atexit = False
         _drivers.add(self)
-
-    @property
-    def link(self) -> AsyncLink | None:
-        """The link, None before the first call."""
-        return self._attached.link
 
     def attach(self) -> AsyncLink:
         """The link for the loop that runs now."""
-        attached, loop = self._attached, asyncio.get_running_loop()
-        if attached.link is None or attached.loop is not loop:
-            attached.leave(self.state)
-            attached.link = links.open_async_link(self._settings, self._client, self.address)
-            attached.loop = loop
-            attached.lock = asyncio.Lock()
-            links.reuse_writer(attached.link, self.state)
-        return attached.link
+        return self._attach(asyncio.get_running_loop()).link
+
+    def _attach(self, loop: asyncio.AbstractEventLoop) -> _Attachment:
+        self._check_open()
+        with self._guard:
+            attached = self._attached.get(loop)
+            if attached is None:
+                for gone in [other for other in self._attached if other.is_closed()]:
+                    links.leave(self._attached.pop(gone).link, self.state)
+                link = links.open_async_link(self._settings, self._client, self.address)
+                attached = self._attached[loop] = _Attachment(link)
+                links.reuse_writer(link, self.state)
+            self.link = attached.link
+            return attached
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise ClosedError("this memory was closed")
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
-        execute = self.attach().execute
-        async with self._attached.lock:
-            if self.is_closed:
-                raise ClosedError("this memory was closed")
+        loop = asyncio.get_running_loop()
+        attached = self._attach(loop)
+        execute = attached.link.execute
+        async with attached.lock:
             try:
+                await self._hold(loop)
+                self._check_open()
                 call = next(flow)
                 while True:
                     try:
@@ -83,18 +100,51 @@ class AsyncDriver:
             except StopIteration as end:
                 result: T = end.value
                 return result
+            finally:
+                self._let_go(loop)
+
+    async def _hold(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until no other loop is in the middle of a flow.
+
+        Raises:
+            RuntimeError: One is, and has been stopped there.
+        """
+        while True:
+            with self._guard:
+                holder = self._holder
+                if holder is None or holder.is_closed():
+                    self._holder = loop
+                    return
+            if not holder.is_running():
+                raise RuntimeError("another event loop was stopped while it used this memory")
+            await asyncio.sleep(_PAUSE_S)
+
+    def _let_go(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._guard:
+            if self._holder is loop:
+                self._holder = None
 
     async def close(self) -> None:
         """Refuse every later call, and close connections that no other memory uses."""
-        async with self._attached.lock:
-            self.is_closed = True
-        link = self._attached.leave(self.state)
-        if link is not None and links.is_unused(link):
-            await link.close()
+        loop = asyncio.get_running_loop()
+        attached = self._attached.get(loop)
+        if attached is not None:
+            async with attached.lock:
+                await self._hold(loop)
+                self.is_closed = True
+                self._let_go(loop)
+        self.is_closed = True
+        with self._guard:
+            _leave(self._attached, self.state)
+        if attached is not None and links.is_unused(attached.link):
+            await attached.link.close()
 
     def after_fork(self) -> None:
-        """Begin anew in a forked child: another writer, and a link of its own."""
-        self._attached.link = None
+        """Begin anew in a forked child: another writer, and links of its own."""
+        self._guard = threading.Lock()
+        self._holder = None
+        self.link = None
+        self._attached.clear()
         self.state.renew_writer()
 
 

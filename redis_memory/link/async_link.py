@@ -74,6 +74,18 @@ class AsyncLink:
             raise given_up(call, last, in_doubt=any(doubts)) from last
 
     async def _once(self, call: Call) -> Any:
+        if not self._idle and self.address.prepare is not None:
+            await asyncio.to_thread(self.address.prepare)
+        attempts = call.attempts
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await self._exchanged(call)
+        except TimeoutError as error:
+            message = f"no answer from {self.address.label} within {self.timeout_s} s"
+            is_sent = call.attempts > attempts
+            raise LinkFailureError(message, in_doubt=is_sent, timed_out=True) from error
+
+    async def _exchanged(self, call: Call) -> Any:
         connection = self._idle.pop() if self._idle else await self._connected()
         call.attempts += 1
         try:
@@ -97,9 +109,10 @@ class AsyncLink:
 
     async def _connected(self) -> Any:
         address = self.address
-        if address.prepare is not None:
-            await asyncio.to_thread(address.prepare)
         connection = address.connection()
+        # `_once` limits the whole call. redis-py would use `asyncio.wait_for`, which before Python
+        # 3.12 swallows a cancellation that arrives just when a command has been sent.
+        connection.socket_timeout = None
         try:
             await connection.connect()
         except (OSError, RedisError) as error:

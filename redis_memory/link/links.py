@@ -73,6 +73,9 @@ def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncLink:
     """As `open_link`, for the event loop that runs now: connections belong to one loop."""
     loop = asyncio.get_running_loop()
     with _lock:
+        # their connections refer to them, so they would never be collected
+        for gone in [other for other in _async_links if other.is_closed()]:
+            del _async_links[gone]
         links = _async_links.setdefault(loop, {})
         key = _key(settings, client)
         link = links.get(key)

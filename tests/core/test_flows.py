@@ -25,9 +25,9 @@ from redis_memory.errors import (
 T = TypeVar("T")
 
 NAMES = {script.sha: name for name, script in SCRIPTS.items()}
-TWO = b"l2 1 1 1 2 1000;"
-THREE = b"l3 1 1 1 3 2000;"
-OTHER = b"l4 4 4 4 1 3000;"
+TWO = b"l0000000000002 0000000000001 0000000000001 0000000000001 2;"
+THREE = b"l0000000000003 0000000000001 0000000000001 0000000000001 3;"
+OTHER = b"l0000000000004 0000000000004 0000000000004 0000000000004 1;"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def exchange() -> Exchange:
     return Exchange()
 
 
-def ok(number: int, descriptor: bytes = b"n1 1000;") -> list[bytes]:
+def ok(number: int, descriptor: bytes = b"n0000000000001;") -> list[bytes]:
     """The server's word for a scalar that was stored."""
     return [b"%d" % number, b"ok", descriptor, b""]
 
@@ -134,11 +134,11 @@ def test_another_list_is_sent_whole(state: State, exchange: Exchange) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        (b"n5 1000;42", 42),
-        (b"n5 1000;-7", -7),
-        (b"n5 1000;0.5", 0.5),
-        (b"v5 1000;" + pack("text"), "text"),
-        (b"v5 1000;" + pack((1, [2])), (1, [2])),
+        (b"n0000000000005;42", 42),
+        (b"n0000000000005;-7", -7),
+        (b"n0000000000005;0.5", 0.5),
+        (b"v0000000000005;" + pack("text"), "text"),
+        (b"v0000000000005;" + pack((1, [2])), (1, [2])),
     ],
 )
 def test_a_scalar_comes_with_its_field(
@@ -156,17 +156,17 @@ def test_a_scalar_comes_with_its_field(
     [
         [b"garbage"],
         [b""],
-        [b"v5 1000;\xc1"],
-        [b"v5 1000;" + pack("text") + b"\x00"],
-        [b"n5 1000;many"],
-        [b"n5 1000;"],
+        [b"v0000000000005;\xc1"],
+        [b"v0000000000005;" + pack("text") + b"\x00"],
+        [b"n0000000000005;many"],
+        [b"n0000000000005;"],
         [TWO + b"x", b"whole", []],
         [TWO, b"damaged", []],
         [TWO, b"whole", [pack("a"), b"\xc1"]],
         [THREE, b"tail", [b"\x92\x01"]],
-        [b"d2 1 1 1 1 1000;", b"whole", [b"sk", b"no turn"]],
-        [b"d2 1 1 1 1 1000;", b"whole", [pack([1]), b"1;" + pack(1)]],
-        [b"e2 1 1 1 1 1000;", b"whole", [pack([1]), b""]],
+        [b"d0000000000002 0000000000001 0000000000001 0000000000001 1;", b"whole", [b"sk", b"no turn"]],
+        [b"d0000000000002 0000000000001 0000000000001 0000000000001 1;", b"whole", [pack([1]), b"1;" + pack(1)]],
+        [b"e0000000000002 0000000000001 0000000000001 0000000000001 1;", b"whole", [pack([1]), b""]],
     ],
     ids=repr,
 )
@@ -206,7 +206,7 @@ def test_a_duplicate_has_been_applied(state: State, exchange: Exchange) -> None:
     duplicate = [b"1", b"duplicate", b"ok", b""]
     assert exchange.run(flows.assign(state, "x", 1), duplicate)
     assert exchange.run(flows.assign(state, "y", 1), ok(2))
-    copy = exchange.run(read(state, "x"), [b"n9 1000;5"])
+    copy = exchange.run(read(state, "x"), [b"n0000000000009;5"])
     assert exchange.asked[-1] == ("read", (b"",))
     assert copy is not None
     assert copy.value == 5

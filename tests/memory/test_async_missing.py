@@ -20,7 +20,7 @@ from tests.servers import Server
 
 # what everybody writes
 
-Idiom = Callable[[AsyncConversationMemory], Awaitable[None]]
+Idiom = Callable[[AsyncConversationMemory], Awaitable[object]]
 
 
 async def ask_first(memory: AsyncConversationMemory) -> None:
@@ -76,6 +76,7 @@ async def test_tasks_that_begin_a_list_together_lose_nothing(
 
 
 async def begin_and_append(memory: AsyncConversationMemory, idiom: Idiom, item: int) -> None:
+    """What every worker does."""
     await idiom(memory)
     await memory.messages.append(item)
 
@@ -86,7 +87,8 @@ async def test_who_was_overtaken_while_he_asked_wipes_nothing(
 ) -> None:
     """Between the question and the assignment, another task of the memory creates and appends."""
     begun = asyncio.Event()
-    slow = asyncio.create_task(idiom(Paused(async_mem, begun)))  # type: ignore[arg-type]
+    paused: Any = Paused(async_mem, begun)
+    slow = asyncio.ensure_future(idiom(paused))
     await asyncio.create_task(begin_and_append(async_mem, ask_first, 1))
     begun.set()
     await slow
@@ -117,6 +119,42 @@ class PausedHandle:
     async def set(self, value: Any) -> None:
         await self._signal.wait()
         await self._handle.set(value)
+
+
+SIGHTINGS: list[Idiom] = [
+    lambda memory: memory.messages.append(1),
+    lambda memory: memory.messages.get(),
+    lambda memory: memory.messages.exists(),
+    lambda memory: aio.push(memory, "messages", 1),
+    lambda memory: aio.window(memory, "messages"),
+    aio.snapshot,
+    lambda memory: aio.setdefault(memory, "messages", []),
+    lambda memory: memory.messages.increment(),
+]
+
+
+@pytest.mark.parametrize("look", range(len(SIGHTINGS)))
+async def test_whatever_shows_that_it_is_there_makes_an_empty_list_a_reset(
+    async_mem: AsyncConversationMemory, async_other: AsyncConversationMemory, look: int
+) -> None:
+    """A memory that last saw the attribute to be there replaces it, however it saw it."""
+    assert not await async_mem.messages.exists()
+    is_number = look == len(SIGHTINGS) - 1
+    await async_other.messages.set(5 if is_number else ["kept?"])
+    await SIGHTINGS[look](async_mem)
+    await async_mem.messages.set([])
+    assert await async_other.messages == []
+
+
+async def test_the_names_show_what_is_there(
+    async_mem: AsyncConversationMemory, async_other: AsyncConversationMemory
+) -> None:
+    """Whoever saw a name while iterating has seen the attribute."""
+    assert not await async_mem.messages.exists()
+    await async_other.messages.set(["kept?"])
+    assert [name async for name in async_mem] == ["messages"]
+    await async_mem.messages.set([])
+    assert await async_other.messages == []
 
 
 async def test_an_empty_list_resets_what_was_seen(

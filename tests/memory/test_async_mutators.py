@@ -1,4 +1,4 @@
-"""Every mutator can be awaited, and does what the plain type does; values read cannot be changed."""
+"""Every mutator can be awaited, and does what that of the plain type does."""
 
 from __future__ import annotations
 
@@ -86,16 +86,6 @@ def test_every_mutator_is_reachable_from_a_handle(base: type) -> None:
     assert methods == READERS[base] | CALLS[base].keys()
     for name in CALLS[base]:
         assert inspect.iscoroutinefunction(getattr(AsyncHandle, name)), name
-
-
-async def outcome(call: Callable[[], Any]) -> Any:
-    """What a call returns or awaits, or the type of what it raises."""
-    try:
-        result = call()
-        return await result if inspect.isawaitable(result) else result
-    except (LookupError, TypeError, ValueError) as error:
-        kinds = (KeyError, IndexError, TypeError, ValueError)
-        return next(kind for kind in kinds if isinstance(error, kind))
 
 
 @pytest.mark.parametrize(("method", "calls"), MUTATIONS)
@@ -203,7 +193,8 @@ async def test_what_is_read_refuses_operators_that_change_it(
     async_mem: AsyncConversationMemory, base: type
 ) -> None:
     """`box[0] = x`, `del box[0]` and `box += y` are mutators too."""
-    value: Any = {list: [1, 2], dict: {0: 1}, set: {1, 2}}[base]
+    values: dict[type, Any] = {list: [1, 2], dict: {0: 1}, set: {1, 2}}
+    value = values[base]
     await async_mem.box.set(value)
     for name in OPERATORS[base]:
         box = await async_mem.box
@@ -236,6 +227,8 @@ async def between(
     intruder = ConversationMemory(conversation_id, server.url)
 
     def intrude(change: Callable[[ConversationMemory], object]) -> AsyncConversationMemory:
+        is_done = False
+
         def strike(request: Request) -> bool:
             nonlocal is_done
             if not is_done and any(each.startswith(b"_w") for each in request.arguments):
@@ -243,7 +236,6 @@ async def between(
                 change(intruder)
             return False
 
-        is_done = False
         proxy.reset_before(when=strike)
         return memory
 

@@ -24,7 +24,20 @@ from tests.strategies import same, values
 # names that a class would take, names that are no identifiers, and names with a meaning in Redis
 NAMES = [
     *("items", "update", "keys", "lock", "state", "pop", "copy", "clear", "settings"),
-    *("class", "a b", "1", "größe", "😀", "\ud800", "line\nbreak", "nul\x00", "*", "a:b", "}", "{x}"),
+    *(
+        "class",
+        "a b",
+        "1",
+        "größe",
+        "😀",
+        "\ud800",
+        "line\nbreak",
+        "nul\x00",
+        "*",
+        "a:b",
+        "}",
+        "{x}",
+    ),
     *("x_", "n" * 512),
 ]
 
@@ -156,7 +169,7 @@ def test_the_conversation_id_is_read_only(mem: ConversationMemory, conversation_
     with pytest.raises(AttributeError, match="read-only"):
         mem.conversation_id = "other"  # type: ignore[misc]
     with pytest.raises(AttributeError, match="read-only"):
-        del mem.conversation_id  # type: ignore[misc]
+        del mem.conversation_id
     with pytest.raises(InvalidNameError, match="read-only"):
         mem["conversation_id"] = "other"
     with pytest.raises(KeyError):
@@ -237,10 +250,10 @@ def test_a_proxy_is_assigned_by_value(mem: ConversationMemory) -> None:
     ],
 )
 def test_a_value_that_cannot_be_stored_is_refused_by_its_place(
-    proxy: FaultProxy, value: Any, place: str
+    proxy: FaultProxy, conversation_id: str, value: Any, place: str
 ) -> None:
     """The message names the offending part, nothing is sent, and what was there stays."""
-    with Memory(proxy.url) as memory:
+    with ConversationMemory(conversation_id, proxy.url) as memory:
         memory.box = "before"
         sent = proxy.requests
         with pytest.raises(UnstorableValueError, match=place):
@@ -281,9 +294,9 @@ def test_repr_says_what_it_is_and_how_it_stands(each_url: str) -> None:
     assert "closed" in repr(memory)
 
 
-def test_repr_says_when_the_server_is_away(proxy: FaultProxy) -> None:
+def test_repr_says_when_the_server_is_away(proxy: FaultProxy, conversation_id: str) -> None:
     """After a call that could not be made, the memory shows as offline; then as online again."""
-    with Memory(proxy.url, timeout_s=0.05) as memory:
+    with ConversationMemory(conversation_id, proxy.url, timeout_s=0.05) as memory:
         proxy.refuse()
         with pytest.raises(ConnectionError):
             memory.topic = "billing"

@@ -291,6 +291,30 @@ def test_functions_return_what_they_did(
     assert status(memory).data_loss == 0
 
 
+# the same while others write
+
+
+@pytest.mark.parametrize("how", ["reset", "unsent"])
+def test_a_lost_reply_to_a_conflict_is_no_loss(
+    memory: ConversationMemory, other: ConversationMemory, proxy: FaultProxy, how: str
+) -> None:
+    """A change that others overtook is made again on what they left, also when that got lost."""
+    memory.numbers = [3, 1]
+    memory.profile = {"prefs": {"a": 1}, "tags": ["x"]}
+    numbers, profile = memory.numbers, memory.profile
+    prefs = profile["prefs"]
+    other.numbers.append(2)
+    other.profile["prefs"]["b"] = 2
+    other.profile["new"] = "theirs"
+    fail_each_once(proxy, how)
+    numbers.sort()
+    prefs["c"] = 3
+    assert profile.setdefault("new", "mine") == "theirs"
+    assert numbers == other.numbers == [1, 2, 3]
+    assert prefs == {"a": 1, "b": 2, "c": 3}
+    assert profile == other.profile == {"prefs": prefs, "tags": ["x"], "new": "theirs"}
+
+
 # a server that has forgotten
 
 

@@ -1,4 +1,4 @@
-"""What the functions that take a memory promise: snapshot, push, window, setdefault, clear, close."""
+"""What can be done with a memory: snapshot, push, window, setdefault, clear, status, close."""
 
 from __future__ import annotations
 
@@ -41,7 +41,14 @@ def test_a_snapshot_holds_every_attribute_in_plain_values(
     mem: ConversationMemory, other: ConversationMemory
 ) -> None:
     """Built-in types at every depth, detached, whether they were read before or not."""
-    expected = {"a b": [{"x": [1]}], "d": {"k": {1}}, "n": 5, "s": {(1, 2)}, "t": (1, [2]), "z": None}
+    expected = {
+        "a b": [{"x": [1]}],
+        "d": {"k": {1}},
+        "n": 5,
+        "s": {(1, 2)},
+        "t": (1, [2]),
+        "z": None,
+    }
     for name, value in expected.items():
         mem[name] = value
     for memory in (mem, other, other):
@@ -225,7 +232,7 @@ def test_setdefault_refuses_what_cannot_be_stored(mem: ConversationMemory) -> No
     "use",
     [
         lambda memory, name: push(memory, name, 1),
-        lambda memory, name: increment(memory, name),
+        increment,
         lambda memory, name: setdefault(memory, name, 1),
     ],
     ids=["push", "increment", "setdefault"],
@@ -249,9 +256,10 @@ def test_clear_deletes_every_attribute(mem: ConversationMemory, other: Conversat
         assert list(mem) == list(other) == []
         assert snapshot(mem) == {}
         assert not hasattr(mem, "messages")
-    for use in (lambda: held.append(2), lambda: nested.append(2)):
-        with pytest.raises(StaleProxyError):
-            use()
+    with pytest.raises(StaleProxyError):
+        held.append(2)
+    with pytest.raises(StaleProxyError):
+        nested.append(2)
     mem.messages = ["new"]
     assert other.messages == ["new"]
 
@@ -261,13 +269,14 @@ def test_clear_leaves_nothing_behind_but_its_fence(server: Server, conversation_
     with ConversationMemory(conversation_id, server.url) as memory:
         memory.messages, memory.profile, memory.topic = ["x" * 1_000] * 100, {"a": 1}, "x"
         clear(memory)
-        (key,) = server.client().keys()
-        assert server.client().memory_usage(key) < 1_000
-        assert 0 < server.client().ttl(key) <= 7 * 86_400
+        admin: Any = server.client()
+        (key,) = admin.keys()
+        assert admin.memory_usage(key) < 1_000
+        assert 0 < admin.ttl(key) <= 7 * 86_400
         memory.topic = "new"
-        assert server.client().ttl(key) == -1
+        assert admin.ttl(key) == -1
         del memory.topic
-        assert 0 < server.client().ttl(key) <= 7 * 86_400
+        assert 0 < admin.ttl(key) <= 7 * 86_400
 
 
 def test_status_says_how_a_memory_stands(proxy: FaultProxy, server: Server) -> None:

@@ -85,9 +85,7 @@ def test_only_a_number_can_be_added(mem: ConversationMemory, by: Any) -> None:
 
 
 @pytest.mark.parametrize(("start", "step"), [(0, 1), (0, 0.5), (BORDER - 60, 1), (10**20, 10**20)])
-def test_no_increment_is_lost(
-    each_url: str, conversation_id: str, start: int, step: int | float
-) -> None:
+def test_no_increment_is_lost(each_url: str, conversation_id: str, start: int, step: float) -> None:
     """Many workers at once reach the exact sum, and no two get the same one."""
     workers, rounds = 4, 30
     barrier = threading.Barrier(workers)

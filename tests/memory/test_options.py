@@ -1,4 +1,4 @@
-"""What a memory is opened with: where a setting comes from, which one wins, what a wrong one meets."""
+"""What a memory is opened with: where a setting comes from, and what a wrong one meets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_misspelt_option_names_the_right_one(opened: Callable[..., Memory]) ->
     """It is a TypeError, as for any function, and not silently a default."""
     with pytest.raises(TypeError, match="'timout_s'; did you mean 'timeout_s'"):
         opened(url=URL, timout_s=1.0)
-    with pytest.raises(TypeError, match="unknown setting 'zzz'; there are .*max_depth"):
+    with pytest.raises(TypeError, match=r"unknown setting 'zzz'; there are .*max_depth"):
         opened(url=URL, zzz=1)
 
 
@@ -163,7 +163,7 @@ def test_an_option_changes_the_settings_of_one_memory_only() -> None:
 
 
 def test_a_forgotten_url_can_be_made_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With REDIS_MEMORY_EMBEDDED=0 no private server stands in, and the message says what to set."""
+    """With REDIS_MEMORY_EMBEDDED=0 no private server stands in; the message says what to set."""
     monkeypatch.setenv("REDIS_MEMORY_EMBEDDED", "0")
     with pytest.raises(ConfigurationError, match="REDIS_MEMORY_URL"):
         Memory()

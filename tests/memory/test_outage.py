@@ -18,6 +18,7 @@ from redis_memory import (
     ConversationMemory,
     InDoubtError,
     OfflineError,
+    ServerRefusedError,
     clear,
     increment,
     push,
@@ -360,6 +361,55 @@ def test_proxies_are_right_after_an_outage(
     proxy.heal()
     messages.append("after")
     assert messages == other.messages == ["first", "second", "in doubt", "meanwhile", "after"]
+
+
+# refused
+
+
+REFUSED: tuple[Call, ...] = (
+    lambda memory: setattr(memory, "topic", "refund"),
+    lambda memory: setattr(memory, "messages", ["other"]),
+    lambda memory: push(memory, "messages", "third"),
+    lambda memory: push(memory, "new", "third"),
+    lambda memory: memory.messages.append("third"),
+    lambda memory: memory.messages.insert(0, "third"),
+    lambda memory: memory.messages.pop(),
+    lambda memory: memory.messages.sort(reverse=True),
+    lambda memory: memory.messages.clear(),
+    lambda memory: memory.profile.update(name="Bob", age=1),
+    lambda memory: memory.profile.popitem(),
+    lambda memory: memory.profile["tags"].append("b"),
+    lambda memory: memory.members.add(2),
+    lambda memory: memory.members.pop(),
+    lambda memory: increment(memory, "count"),
+    lambda memory: delattr(memory, "topic"),
+    clear,
+)
+
+
+def test_a_server_without_memory_refuses_before_any_effect(name: str, own_server: Server) -> None:
+    """Out of memory: every change is refused as a whole, and works when there is room again."""
+    with ConversationMemory(name, own_server.url, timeout_s=5) as memory:
+        memory.topic = "billing"
+        memory.messages = ["first", "second"]
+        memory.profile = {"name": "Ann", "tags": ["a"]}
+        memory.members = {1}
+        memory.count = 1
+        held = memory.messages
+        before = snapshot(memory)
+        own_server.client().config_set("maxmemory", 1)
+        for change in REFUSED:
+            with pytest.raises(ServerRefusedError, match="OOM"):
+                change(memory)
+            assert snapshot(memory) == before
+            assert held == memory.messages == before["messages"]
+        own_server.client().config_set("maxmemory", 0)
+        held.append("third")
+        assert memory.messages == held == ["first", "second", "third"]
+        for change in REFUSED:
+            change(memory)
+        assert snapshot(memory) == {}
+        assert status(memory).data_loss == 0
 
 
 # how it is tried again

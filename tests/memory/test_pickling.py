@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -56,7 +57,7 @@ def test_a_copy_is_another_door_to_the_same_memory(mem: ConversationMemory, how:
 
 def test_a_pickled_memory_keeps_its_settings(each_url: str) -> None:
     """Prefix and limits travel along."""
-    with Memory(each_url, prefix="travelling:", max_depth=2) as memory:
+    with Memory(each_url, prefix=f"{uuid.uuid4()}:", max_depth=2) as memory:
         memory.box = [[1]]
         with pickle.loads(pickle.dumps(memory)) as twin:
             assert twin.box == [[1]]
@@ -65,9 +66,9 @@ def test_a_pickled_memory_keeps_its_settings(each_url: str) -> None:
         del memory.box
 
 
-def test_a_subclass_stays_one(each_url: str) -> None:
+def test_a_subclass_stays_one(each_url: str, conversation_id: str) -> None:
     """Whoever derives from ConversationMemory gets an object of the same class."""
-    with Support("c-42", each_url) as case, copy.copy(case) as twin:
+    with Support(conversation_id, each_url) as case, copy.copy(case) as twin:
         assert type(twin) is Support
 
 
@@ -101,9 +102,14 @@ def test_a_password_is_not_pickled(
         assert "hunter2" not in text
 
 
-def test_within_one_process_the_password_is_found_again(guarded: Server) -> None:
+def test_within_one_process_the_password_is_found_again(
+    guarded: Server, conversation_id: str
+) -> None:
     """A copy works wherever the original does, though the pickle says nothing."""
-    with Memory(guarded.tcp_url) as memory, copy.deepcopy(memory) as twin:
+    with (
+        ConversationMemory(conversation_id, guarded.tcp_url) as memory,
+        copy.deepcopy(memory) as twin,
+    ):
         memory.topic = "billing"
         assert twin.topic == "billing"
         assert "hunter2" not in repr(memory) + repr(twin)

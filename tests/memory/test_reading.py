@@ -1,4 +1,4 @@
-"""What a read costs: nothing but a question when nothing has changed, and only the tail of a list."""
+"""What a read costs: a question when nothing has changed, and of a longer list only the tail."""
 
 from __future__ import annotations
 
@@ -209,10 +209,11 @@ def test_an_attribute_that_became_something_else_is_read_whole(
     mem: ConversationMemory, other: ConversationMemory
 ) -> None:
     """A copy of a list is no copy of the longer list, the dict or the number that replaced it."""
-    for value in (
+    values: list[Any] = [
         *([1, 2], [3, 4, 5], {"a": 1}, [3, 4, 5, 6], {1, 2}, 5, 5.0, [], "text", None),
         *({}, [1, 2], (1,), True, 1, set(), frozenset(), b"", ""),
-    ):
+    ]
+    for value in values:
         mem.box = value
         assert type(snapshot(other)["box"]) is type(value)
         assert other.box == mem.box == value

@@ -9,11 +9,13 @@ local function assign()
   end
   known = ''
   begin('', given == 'd' and math.max(1, (final - at - 1) / 3) or 1)
-  if kind or field and match(field, '^[^nv]') then call('DEL', content) end
+  -- also where no field names them: elements stay behind when only the memory's hash is evicted
+  call('DEL', content)
   if given == 'v' or given == 'n' then return describe_scalar(given, ARGV[at + 2], '') end
 
   kind, size = given, 0
-  shift, inner = format('%.0f', version), format('%.0f', version)
+  shift = format('%013x', version)
+  inner = shift
   if kind == 'l' then
     push(at + 2)
     size = final - at - 1

@@ -18,7 +18,7 @@ for i = 1, #fields, 2 do
 end
 for i = 2, #KEYS do call('DEL', KEYS[i]) end
 call('HDEL', memory, '_created')
-call('HSET', memory, '_version', format('%.0f', version))
+call('HSET', memory, '_version', format('%013x', version))
 call('HINCRBY', memory, '_epoch', 1)
 call('EXPIRE', memory, ARGV[4])
 return {number, 'ok', '', ''}

@@ -1,9 +1,9 @@
 -- Changes of a dict. Its values carry the turn in which their key was inserted, and the key's own
 -- spelling when it is not canonical (1.0 and True are the key 1): `<turn>;` or `<turn>:<n>:<key>`.
 local function prefix_of(value)
-  local prefix = match(value, '^%d+;')
+  local prefix = match(value, '^%x+;')
   if prefix then return prefix end
-  local turn, length = match(value, '^(%d+):(%d+):')
+  local turn, length = match(value, '^(%x+):(%d+):')
   return string.sub(value, 1, #turn + #length + 2 + tonumber(length))
 end
 
@@ -16,7 +16,7 @@ local function put(from)
     if old then
       call('HSET', content, key, prefix_of(old) .. value)
     else
-      local prefix = format('%.0f', version - (final - i - 2) / 3)
+      local prefix = format('%013x', version - (final - i - 2) / 3)
       prefix = prefix .. (spelling == '' and ';' or ':' .. #spelling .. ':' .. spelling)
       call('HSET', content, key, prefix .. value)
       size = size + 1
@@ -28,7 +28,7 @@ local function newest_key()
   local newest, key = -1, nil
   local all = call('HGETALL', content)
   for i = 1, #all, 2 do
-    local turn = tonumber(match(all[i + 1], '^%d+'))
+    local turn = tonumber(match(all[i + 1], '^%x+'), 16)
     if turn > newest then newest, key = turn, all[i] end
   end
   return key

@@ -2,7 +2,7 @@
 local function increment()
   local by, current = ARGV[at + 1], '0'
   if field then
-    current = match(field, '^n%d+ %d+;(.*)$')
+    current = match(field, '^n%x+;(.*)$')
     if not current then return refuse('kind') end
   end
   local is_float = match(current .. by, '[.e]')
@@ -12,7 +12,7 @@ local function increment()
   if is_float then is_large = sum ~= sum or math.abs(sum) == math.huge
   else is_large = is_large or math.abs(sum) >= 1e15 end
   if is_large then return refuse('large', current) end
-  local text = format(is_float and '%.17g' or '%.0f', sum)
+  local text = format(is_float and '%.17g' or '%d', sum)
   if is_float and not match(text, '[.e]') then text = text .. '.0' end
   begin(text)
   return describe_scalar('n', text, text)

@@ -63,6 +63,6 @@ local function change_list()
     call('DEL', content)
     size = 0
   end
-  shift = format('%.0f', version)
+  shift = format('%013x', version)
   return describe(result)
 end

@@ -8,19 +8,18 @@ local writer, name, number = ARGV[1], ARGV[2], ARGV[3]
 
 local stored = call('HMGET', memory, writer, '_version', name)
 local entry, field = stored[1], stored[3]
-local last = entry and tonumber(match(entry, '^%d+')) or 0
-if tonumber(number) ~= last + 1 then
-  if tonumber(number) > last then return {number, 'gap', format('%.0f', last)} end
+local last = entry and match(entry, '^%d+') or 0
+if number - last ~= 1 then
+  if number - last > 1 then return {number, 'gap', format('%d', last)} end
   local same, status, result = match(entry, '^(%d+) %d+ (%l+) (.*)$')
   if same ~= number then return {number, 'duplicate', 'old', ''} end
   return {number, 'duplicate', status, result}
 end
 
 local time = call('TIME')
-local now = time[1] .. string.sub('00000' .. time[2], -6)
--- Versions begin at the time: where a memory was lost and begun anew, no version comes twice, so that
--- nobody takes what he has seen before for a state of the new one.
-local version = (stored[2] or now) + 1
+-- A version is the server's time in microseconds, moved on where that would not make it the largest:
+-- no version comes twice, not even in a memory that was lost and begun anew.
+local version = math.max(time[1] * 1000000 + time[2], (tonumber(stored[2] or 0, 16) or 0) + 1)
 if not entry and call('HLEN', memory) > 64 then
   -- a writer must outlive the oldest queue that may be replayed: only those idle for 7 days go
   local fields = call('HGETALL', memory)

@@ -11,7 +11,7 @@ local function swap()
     current = call('HGET', content, where)
     head = current and prefix_of(current)
   elseif string.sub(field, 1, 1) == 'v' then
-    head, current = match(field, '^v%d+ %d+;'), field
+    head, current = match(field, '^v%x+;'), field
   else
     return refuse('gone')
   end
@@ -28,6 +28,6 @@ local function swap()
   else
     call('HSET', content, where, head .. new)
   end
-  if ARGV[at + 4] == '1' then inner = format('%.0f', version) end
+  if ARGV[at + 4] == '1' then inner = format('%013x', version) end
   return describe('')
 end
