@@ -53,11 +53,16 @@ class Core:
 
     def reading(self, name: str) -> Flow[Any]:
         """What an attribute reads as, `MISSING` when there is none."""
-        attribute = self.state.attribute(name)
+        state = self.state
+        attribute = state.attribute(name)
+        generation = state.generation
         reply = yield reading.question(attribute)
-        copy = attribute.copy
-        if reply != b"same" or copy is None:
-            copy = reading.understood(self.state, attribute, reply)
+        if generation != state.generation:
+            copy = yield from reading.read(state, name)
+        elif reply == b"same":
+            copy = attribute.copy
+        else:
+            copy = reading.understood(state, attribute, reply)
         missing = self.seen.missing
         if copy is None:
             missing.add(name)
@@ -96,7 +101,7 @@ class Core:
         if is_second_half(value, self.state.attribute(name), ()):
             return
         missing = self.seen.missing
-        is_empty = isinstance(value, (list, dict, set)) and not value
+        is_empty = isinstance(value, (list, dict, set, tuple, frozenset)) and not value
         only_if_missing = is_empty and name in missing
         yield from flows.assign(self.state, name, value, only_if_missing=only_if_missing)
         missing.discard(name)

@@ -8,9 +8,8 @@ from redis_memory.core.arguments import is_by_index, moved_paths, prepared
 from redis_memory.core.changes import Change
 from redis_memory.core.delivery import deliver
 from redis_memory.core.descriptor import DICT, LIST, parse
-from redis_memory.core.mutation import stale
 from redis_memory.core.places import Path, changed_at, detached, step_into
-from redis_memory.core.sources import Source
+from redis_memory.core.sources import Source, stale
 from redis_memory.core.state import Flow
 from redis_memory.core.values import identity, pack, unpack
 from redis_memory.errors import StaleProxyError
@@ -34,7 +33,7 @@ class Place:
     @property
     def depth(self) -> int:
         """How many steps lead to the element that is compared: 0 when it is the whole attribute."""
-        return 1 if self.source.known[:1] in (LIST, DICT) else 0
+        return 1 if self.source.kind in (LIST, DICT) else 0
 
     def below(self, step: Path, *, into_list: bool) -> Place:
         """The place of a container inside this one."""
@@ -75,6 +74,7 @@ def mutate_inside(
     arguments, options = prepared(base, box, method, arguments, options)
     moved = moved_paths(base, method, arguments, place.path)
     by_index = is_by_index(base, method, arguments)
+    yield from source.be_current(root, by_index=by_index or bool(place.lists))
     element = _element(place, root)
     old = pack(element)
 
@@ -89,7 +89,7 @@ def mutate_inside(
         if answer.status != b"conflict":
             break
         _check_moved(place, answer.descriptor, by_index=by_index)
-        if answer.descriptor is None:
+        if answer.descriptor is None or not source.is_current:
             yield from source.start_again(root)
             element = _element(place, root)
             old = pack(element)
@@ -100,11 +100,11 @@ def mutate_inside(
         raise stale(attribute.name)
     if answer.status != b"ok":
         raise StaleProxyError(f"the place in {attribute.name!r} that this value came from is gone")
-    if answer.descriptor is None:
+    if answer.descriptor is None or not source.is_current:
         yield from source.start_again(root)
     else:
         source.follow(root, answer, _replacement(place, unpack(packed, state.limits), moved))
-    place.seen = source.version
+    place.seen = source.version if source.known else place.seen
     return _at(_element(place, root), place.path[depth:]), detached(result)
 
 
@@ -125,7 +125,7 @@ def _at(element: Any, path: Path) -> Any:
 
 
 def _where(place: Place) -> bytes:
-    if place.source.known[:1] == LIST:
+    if place.source.kind == LIST:
         return b"%d" % place.path[0]
     return identity(place.path[0]) if place.depth else b""
 

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 from redis_memory.core import dict_changes, list_changes, set_changes
-from redis_memory.core.arguments import prepared
+from redis_memory.core.arguments import is_by_index, prepared
 from redis_memory.core.changes import Builder, Change
 from redis_memory.core.delivery import Answer, begin, deliver, succeeded, understood
-from redis_memory.core.sources import Source
+from redis_memory.core.sources import Source, stale
 from redis_memory.core.state import Flow
 from redis_memory.core.values import copy_in
 from redis_memory.errors import StaleProxyError
@@ -43,6 +43,8 @@ def mutate(
     state, attribute = source.state, source.attribute
     build = BUILDERS[base][method]
     arguments, options = prepared(base, box, method, arguments, options)
+    yield from source.be_current(box, by_index=is_by_index(base, method, arguments))
+    generation = state.generation
     while True:
         change = build(box, state.inside, *arguments, **options)
         if change is None:
@@ -53,11 +55,12 @@ def mutate(
         if answer.status != b"conflict":
             break
         seen = source.version
-        if answer.descriptor is None:
+        if answer.descriptor is None or generation != state.generation:
             yield from source.start_again(box)
         else:
             source.follow(box, answer)
-        if change.positional and source.moves.overtook((0,), (0,), seen):
+        has_moved = source.moves.overtook((0,), (0,), seen) or generation != state.generation
+        if change.positional and has_moved:
             raise stale(attribute.name)
     return (yield from _finished(source, box, base, change, answer))
 
@@ -66,7 +69,7 @@ def _finished(source: Source, box: Any, base: type, change: Change, answer: Answ
     """Do here what was done there, and return what the mutator returns."""
     if answer.status not in (b"ok", b"exists"):
         return _refusal(source.attribute.name, base, answer.status, change)
-    if answer.descriptor is None:
+    if answer.descriptor is None or not source.is_current:
         yield from source.start_again(box)
     else:
         source.follow(box, answer, change if answer.status == b"ok" else None)
@@ -81,19 +84,21 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
     state, attribute, known = source.state, source.attribute, source.known
     packed, plain = copy_in(value, state.inside)
     writer = state.writer
-    if writer.unsettled:
+    if writer.unsettled or not source.is_current:
         yield from mutate(source, box, list, "append", (plain,), {})
         return
     call = begin(writer, attribute.head("append", writer), known, b"append", packed)
     reply = yield call
     if succeeded(writer, call, reply):
-        if len(reply) == _NOTHING_MISSED:
+        if len(reply) == _NOTHING_MISSED and source.is_current:
             copy = attribute.copy
             if copy is not None and copy.descriptor == known:
+                copy.descriptor = b""
                 copy.value.append(plain)
                 copy.descriptor = reply[2]
-            source.known = reply[2]
+            source.known = b""
             list.append(box, plain)
+            source.known = reply[2]
             return
         answer = Answer(*reply[1:])
     else:
@@ -110,10 +115,3 @@ def _refusal(name: str, base: type, status: bytes, change: Change) -> Any:
     if status == b"stale":
         raise stale(name)
     raise StaleProxyError(f"the {base.__name__} {name!r} that this value was read from is gone")
-
-
-def stale(name: str) -> StaleProxyError:
-    """The error for an index that may mean another element by now."""
-    return StaleProxyError(
-        f"others have moved elements of {name!r} since it was read; read it again to change it"
-    )

@@ -13,8 +13,12 @@ from redis_memory.errors import CorruptValueError
 def read(state: State, name: str) -> Flow[Copy | None]:
     """The newest state of an attribute, None when it is missing. One round trip."""
     attribute = state.attribute(name)
-    reply = yield question(attribute)
-    return attribute.copy if reply == b"same" else understood(state, attribute, reply)
+    while True:
+        generation = state.generation
+        reply = yield question(attribute)
+        if generation != state.generation:
+            continue  # the answer speaks of a copy that is trusted no more
+        return attribute.copy if reply == b"same" else understood(state, attribute, reply)
 
 
 def question(attribute: Attribute) -> Call:

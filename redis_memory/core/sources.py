@@ -11,25 +11,34 @@ from redis_memory.core.descriptor import parse
 from redis_memory.core.places import Moves
 from redis_memory.core.reading import read, refill
 from redis_memory.core.state import Attribute, Flow, State
+from redis_memory.errors import StaleProxyError
 
 
 class Source:
     """The attribute that a proxy, and those taken out of it, came from.
 
-    `known` is the descriptor of the state that the outermost proxy holds; `scalar` is the value
-    instead where the attribute is a tuple with containers inside.
+    `known` is the descriptor of the state that the outermost proxy holds, b"" while it is being
+    changed: an exception from a signal handler may leave it so. `scalar` is the value instead where
+    the attribute is a tuple with containers inside.
     """
 
-    __slots__ = ("attribute", "known", "moves", "scalar", "state")
+    __slots__ = ("attribute", "generation", "kind", "known", "moves", "scalar", "state")
 
     def __init__(
         self, state: State, attribute: Attribute, known: bytes, scalar: Any = None
     ) -> None:
         self.state = state
         self.attribute = attribute
+        self.generation = state.generation
+        self.kind = known[:1]
         self.known = known
         self.scalar = scalar
         self.moves = Moves()
+
+    @property
+    def is_current(self) -> bool:
+        """Can the proxy be brought up to date by what has happened since?"""
+        return bool(self.known) and self.generation == self.state.generation
 
     @property
     def version(self) -> int:
@@ -42,46 +51,80 @@ class Source:
         `box` is brought to the state the server answered, and so is this process's copy if it was
         as new as the box.
         """
+        descriptor = answer.descriptor or b""
         copy = self.attribute.copy
         holders = [box]
-        if copy is not None and copy.descriptor == self.known and copy.value is not box:
+        if copy is not None and copy.descriptor == self.known:
             holders.append(copy.value)
-            copy.descriptor = answer.descriptor or b""
-        self.known = answer.descriptor or b""
+            copy.descriptor = b""
+        else:
+            copy = None
+        self.known = b""
         if answer.missed is not None:
-            self._catch_up(holders, answer)
+            self._catch_up(holders, answer, descriptor)
         if change is not None:
             for holder in holders:
                 change.apply(holder, answer.result)
             if change.moved:
-                version = self.version
+                version = parse(descriptor, self.attribute.name).version
                 for path in change.moved:
                     self.moves.note(path, version)
+        self.known = descriptor
+        if copy is not None:
+            copy.descriptor = descriptor
 
-    def _catch_up(self, holders: list[Any], answer: Answer) -> None:
-        limits = self.state.limits
-        decoded = contents.decode(self.known[:1], answer.elements, limits)
+    def _catch_up(self, holders: list[Any], answer: Answer, descriptor: bytes) -> None:
+        decoded = contents.decode(self.kind, answer.elements, self.state.limits)
         for holder in holders:
             if answer.missed == b"tail":
                 list.extend(holder, decoded)
             else:
                 refill(holder, decoded)
         if answer.missed == b"whole":
-            now = parse(self.known, self.attribute.name)
-            self.moves.note((), now.shift, depth=0)
-            self.moves.note((), now.inner, depth=1)
+            self._note_moves(descriptor)
 
-    def start_again(self, box: Any) -> Flow[None]:
-        """Read the whole state, when an answer was lost and cannot be followed. One round trip."""
-        self.attribute.copy = None
-        copy = yield from read(self.state, self.attribute.name)
-        if copy is None or copy.kind != self.known[:1]:
-            return
-        self.known = copy.descriptor
-        if isinstance(copy.value, tuple):
-            self.scalar = copy.value
-            return
-        refill(box, copy.value)
-        now = parse(self.known, self.attribute.name)
+    def _note_moves(self, descriptor: bytes) -> None:
+        """The proxy has another state, and lists in it may have moved their elements."""
+        now = parse(descriptor, self.attribute.name)
         self.moves.note((), now.shift, depth=0)
         self.moves.note((), now.inner, depth=1)
+
+    def be_current(self, box: Any, *, by_index: bool) -> Flow[None]:
+        """Before a change: read again what cannot be brought up to date. Mostly nothing to do.
+
+        Raises:
+            StaleProxyError: The attribute is gone, or of another kind; or the change is meant
+                `by_index`, and the index may mean another element now.
+        """
+        if self.is_current:
+            return
+        before = self.known
+        if not (yield from self.start_again(box)):
+            name = self.attribute.name
+            raise StaleProxyError(f"the attribute {name!r} that this value was read from is gone")
+        if by_index and self.known != before:
+            raise stale(self.attribute.name)
+
+    def start_again(self, box: Any) -> Flow[bool]:
+        """Read the whole state; whether there is still one of the same kind. One round trip."""
+        before, self.known = self.known, b""
+        self.attribute.copy = None
+        copy = yield from read(self.state, self.attribute.name)
+        if copy is None or copy.kind != self.kind:
+            return False
+        if isinstance(copy.value, tuple):
+            self.scalar = copy.value
+        else:
+            refill(box, copy.value)
+            if before != copy.descriptor:
+                self._note_moves(copy.descriptor)
+        self.generation = self.state.generation
+        self.known = copy.descriptor
+        return True
+
+
+def stale(name: str) -> StaleProxyError:
+    """The error for an index that may mean another element by now."""
+    return StaleProxyError(
+        f"elements of {name!r} have moved since it was read; read it again to change it"
+    )

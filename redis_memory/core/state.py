@@ -142,6 +142,7 @@ class State:
         "attributes",
         "conversation_id",
         "data_losses",
+        "generation",
         "inside",
         "keys",
         "limits",
@@ -161,6 +162,9 @@ class State:
         self.inside = contents.inside(limits)
         self.writer = writer or Writer()
         self.data_losses = 0
+        # moved by every reconnection: behind it may be an older or another state of the data, so
+        # no copy from before it is brought up to date by what came since
+        self.generation = 0
         self.attributes: dict[str, Attribute] = {}
 
     @property
@@ -180,6 +184,12 @@ class State:
         if attribute is None:
             attribute = self.attributes[name] = Attribute(self.keys, name)
         return attribute
+
+    def distrust(self) -> None:
+        """The connection broke: what comes back may be a restored backup, or a lagging replica."""
+        self.generation += 1
+        for attribute in self.attributes.values():
+            attribute.copy = None
 
     def renew_writer(self) -> None:
         """Begin again as another writer: after a fork, or when the server forgot this one."""

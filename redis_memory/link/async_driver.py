@@ -49,6 +49,7 @@ class AsyncDriver:
         self.is_closed = False
         # the one used last, None before the first call
         self.link: AsyncLink | None = None
+        self._trusted: tuple[AsyncLink | None, int] = (None, 0)
         self._settings = settings
         self._client = client
         self.address = links.address_for(settings, client, is_async=True)
@@ -89,6 +90,7 @@ class AsyncDriver:
             try:
                 await self._hold(loop)
                 self._check_open()
+                self._check_trust(attached.link)
                 call = next(flow)
                 while True:
                     try:
@@ -96,12 +98,18 @@ class AsyncDriver:
                     except RedisMemoryError as error:
                         call = flow.throw(error)
                     else:
+                        self._check_trust(attached.link)
                         call = flow.send(reply)
             except StopIteration as end:
                 result: T = end.value
                 return result
             finally:
                 self._let_go(loop)
+
+    def _check_trust(self, link: AsyncLink) -> None:
+        if self._trusted != (link, link.reconnects):
+            self._trusted = (link, link.reconnects)
+            self.state.distrust()
 
     async def _hold(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait until no other loop is in the middle of a flow.
@@ -125,19 +133,18 @@ class AsyncDriver:
                 self._holder = None
 
     async def close(self) -> None:
-        """Refuse every later call, and close connections that no other memory uses."""
+        """Refuse every later call; close this loop's connections if no other memory uses them."""
         loop = asyncio.get_running_loop()
         attached = self._attached.get(loop)
-        if attached is not None:
-            async with attached.lock:
-                await self._hold(loop)
-                self.is_closed = True
-                self._let_go(loop)
-        self.is_closed = True
-        with self._guard:
-            _leave(self._attached, self.state)
-        if attached is not None and links.is_unused(attached.link):
-            await attached.link.close()
+        if attached is None:
+            self.is_closed = True
+            return
+        async with attached.lock:
+            self.is_closed = True
+        if self._attached.pop(loop, None) is not None:
+            links.leave(attached.link, self.state)
+            if links.is_unused(attached.link):
+                await attached.link.close()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, and links of its own."""

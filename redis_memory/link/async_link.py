@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from typing import Any
 
@@ -35,6 +36,7 @@ class AsyncLink:
         self.reconnects = 0
         self.users = 0
         self._idle: deque[Any] = deque()
+        self._connections: set[Any] = set()
 
     async def execute(self, call: Call) -> Any:
         """Send a call and return its reply; send it again while answers get lost.
@@ -93,13 +95,13 @@ class AsyncLink:
             if isinstance(reply, Exception) and is_unknown_script(reply):
                 reply = await _sent(connection, *with_source(call))
         except InvalidResponse as error:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise failures.not_redis(self.address.label) from error
         except (OSError, RedisError) as error:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise failures.from_calling(error, self.address.label) from error
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise
         self._idle.append(connection)
         self.is_online = True
@@ -110,16 +112,17 @@ class AsyncLink:
     async def _connected(self) -> Any:
         address = self.address
         connection = address.connection()
+        self._connections.add(connection)
         # `_once` limits the whole call. redis-py would use `asyncio.wait_for`, which before Python
         # 3.12 swallows a cancellation that arrives just when a command has been sent.
         connection.socket_timeout = None
         try:
             await connection.connect()
         except (OSError, RedisError) as error:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise failures.from_connecting(error, address.label) from error
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise
         if not self.is_verified and not address.is_fake:
             await self._greet(connection)
@@ -135,19 +138,45 @@ class AsyncLink:
         except StopIteration:
             return
         except RedisMemoryError:  # some are OSErrors too
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise
         except (OSError, RedisError) as error:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise failures.from_greeting(error, self.address.label) from error
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise
+
+    async def _drop(self, connection: Any) -> None:
+        self._connections.discard(connection)
+        await connection.disconnect(nowait=True)
 
     async def close(self) -> None:
         """Close the connections that are not in use; a later call opens new ones."""
         while self._idle:
-            await self._idle.popleft().disconnect()
+            connection = self._idle.popleft()
+            self._connections.discard(connection)
+            await connection.disconnect()
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent process."""
+        while self._connections:
+            _leave_to_parent(self._connections.pop())
+
+
+def _leave_to_parent(connection: Any) -> None:
+    """Put nothing in the place of a connection's socket, in a forked child.
+
+    The child shares the parent's selector. Closing the connection here, as the garbage collector
+    does, would make the parent deaf on its own.
+    """
+    writer = getattr(connection, "_writer", None)
+    if isinstance(writer, asyncio.StreamWriter):
+        descriptor = writer.get_extra_info("socket").fileno()
+        if descriptor >= 0:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, descriptor, inheritable=False)
+            os.close(nothing)
 
 
 async def _sent(connection: Any, *parts: bytes) -> Any:

@@ -17,34 +17,43 @@ T = TypeVar("T")
 class Driver:
     """One memory's state and its link; the changes of one memory keep their order."""
 
-    __slots__ = ("__weakref__", "_lock", "is_closed", "link", "state")
+    __slots__ = ("__weakref__", "_lock", "_reconnects", "is_closed", "link", "state")
 
     def __init__(self, state: State, link: Link) -> None:
         self.state = state
         self.link = link
         self.is_closed = False
+        self._reconnects = link.reconnects
         # reentrant: the key function of a sort may read the memory it sorts
         self._lock = threading.RLock()
         _drivers.add(self)
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
-        execute = self.link.execute
+        link = self.link
         with self._lock:
             if self.is_closed:
                 raise ClosedError("this memory was closed")
             try:
+                if self._reconnects != link.reconnects:
+                    self._distrust()
                 call = next(flow)
                 while True:
                     try:
-                        reply = execute(call)
+                        reply = link.execute(call)
                     except RedisMemoryError as error:
                         call = flow.throw(error)
                     else:
+                        if self._reconnects != link.reconnects:
+                            self._distrust()
                         call = flow.send(reply)
             except StopIteration as end:
                 result: T = end.value
                 return result
+
+    def _distrust(self) -> None:
+        self._reconnects = self.link.reconnects
+        self.state.distrust()
 
     def close(self) -> None:
         """Refuse every later call; one that is running ends first."""

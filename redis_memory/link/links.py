@@ -132,6 +132,9 @@ def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
     _lock = threading.Lock()
     idle_writers.clear()
+    for links in _async_links.values():
+        for async_link in links.values():
+            async_link.after_fork()
     _async_links.clear()
     for link in _links.values():
         link.after_fork()

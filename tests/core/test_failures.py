@@ -74,7 +74,7 @@ def test_a_refusal_is_raised_at_once(text: str, kind: type[RedisMemoryError]) ->
     ("reply", "code"),
     [
         (redis.exceptions.NoScriptError("No matching script. Please use EVAL."), "NOSCRIPT"),
-        (redis.exceptions.ReadOnlyError("You can't write against a read only replica."), "READONLY"),
+        (redis.exceptions.ReadOnlyError("You can't write against a replica."), "READONLY"),
         (redis.exceptions.BusyLoadingError("Redis is loading the dataset in memory"), "LOADING"),
         (redis.exceptions.NoPermissionError("this user has no permissions"), "NOPERM"),
         (redis.exceptions.OutOfMemoryError("command not allowed"), "OOM"),

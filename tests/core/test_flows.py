@@ -28,6 +28,8 @@ NAMES = {script.sha: name for name, script in SCRIPTS.items()}
 TWO = b"l0000000000002 0000000000001 0000000000001 0000000000001 2;"
 THREE = b"l0000000000003 0000000000001 0000000000001 0000000000001 3;"
 OTHER = b"l0000000000004 0000000000004 0000000000004 0000000000004 1;"
+ONE_ITEM = b"d0000000000002 0000000000001 0000000000001 0000000000001 1;"
+ONE_MEMBER = b"e0000000000002 0000000000001 0000000000001 0000000000001 1;"
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ class Exchange:
 
 @pytest.fixture
 def state() -> State:
+    """A conversation of which nothing is known yet."""
     return State("memory:", "c-1")
 
 
 @pytest.fixture
 def exchange() -> Exchange:
+    """What has been asked so far: nothing."""
     return Exchange()
 
 
@@ -164,9 +168,9 @@ def test_a_scalar_comes_with_its_field(
         [TWO, b"damaged", []],
         [TWO, b"whole", [pack("a"), b"\xc1"]],
         [THREE, b"tail", [b"\x92\x01"]],
-        [b"d0000000000002 0000000000001 0000000000001 0000000000001 1;", b"whole", [b"sk", b"no turn"]],
-        [b"d0000000000002 0000000000001 0000000000001 0000000000001 1;", b"whole", [pack([1]), b"1;" + pack(1)]],
-        [b"e0000000000002 0000000000001 0000000000001 0000000000001 1;", b"whole", [pack([1]), b""]],
+        [ONE_ITEM, b"whole", [b"sk", b"no turn"]],
+        [ONE_ITEM, b"whole", [pack([1]), b"1;" + pack(1)]],
+        [ONE_MEMBER, b"whole", [pack([1]), b""]],
     ],
     ids=repr,
 )
@@ -202,7 +206,7 @@ def test_reads_take_no_number(state: State, exchange: Exchange) -> None:
 
 
 def test_a_duplicate_has_been_applied(state: State, exchange: Exchange) -> None:
-    """ "Already seen" means that only the answer was lost; what is stored now is read anew."""
+    """Seen before means that only the answer was lost; what is stored now is read anew."""
     duplicate = [b"1", b"duplicate", b"ok", b""]
     assert exchange.run(flows.assign(state, "x", 1), duplicate)
     assert exchange.run(flows.assign(state, "y", 1), ok(2))
@@ -249,9 +253,7 @@ def test_an_answer_to_somebody_else_is_refused(state: State, exchange: Exchange)
 
 
 @pytest.mark.parametrize("status", [b"skipped", b"duplicate"])
-def test_an_open_number_is_used_up_first(
-    state: State, exchange: Exchange, status: bytes
-) -> None:
+def test_an_open_number_is_used_up_first(state: State, exchange: Exchange, status: bytes) -> None:
     """After an outage the old number is skipped or found used, before the next one is taken."""
     with pytest.raises(InDoubtError):
         exchange.run(flows.assign(state, "x", 1), InDoubtError("cut"))

@@ -173,13 +173,14 @@ def test_any_other_url_is_refused(url: str) -> None:
 
 def test_the_default_is_said_once(bare: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
     """Without a url the embedded server is used, and one warning says who shares it."""
-    with caplog.at_level(logging.WARNING, logger="redis_memory"):
-        with ConversationMemory(name, timeout_s=5) as one:
-            written = use(one)
-            with ConversationMemory(name, timeout_s=4) as other:
-                assert snapshot(other) == written
-            assert str(bare) in status(one).server
-            assert str(bare) in repr(one)
+    with (
+        caplog.at_level(logging.WARNING, logger="redis_memory"),
+        ConversationMemory(name, timeout_s=5) as one,
+        ConversationMemory(name, timeout_s=4) as other,
+    ):
+        assert use(one) == snapshot(other)
+        assert str(bare) in status(one).server
+        assert str(bare) in repr(one)
     warnings = [record for record in caplog.records if record.name == "redis_memory"]
     assert [record.levelno for record in warnings] == [logging.WARNING]
     assert str(bare) in warnings[0].getMessage()
@@ -350,7 +351,7 @@ def test_the_client_stays_the_users(proxy: FaultProxy, name: str) -> None:
 def cluster() -> Iterator[redis.RedisCluster]:
     """A client of a cluster of one server."""
     with Server(tcp=True, cluster_enabled="yes") as server:
-        client = server.client()
+        client: Any = server.client()
         client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
         wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 10)
         with redis.RedisCluster(host=HOST, port=server.port) as cluster:

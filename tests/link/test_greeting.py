@@ -18,13 +18,13 @@ UNKNOWN_SCRIPT = redis.exceptions.NoScriptError("No matching script. Please use 
 def greet(*replies: Any) -> list[bytes]:
     """Answer each question in turn; returns the names of the commands that were sent."""
     steps = greeting(WHERE)
-    asked = [next(steps)[0]]
-    try:
-        for reply in replies:
-            asked.append(steps.send(reply)[0])
-    except StopIteration:
-        return asked
-    raise AssertionError(f"the greeting goes on after {asked}")
+    asked, answers = [next(steps)[0]], iter(replies)
+    while True:
+        try:
+            asked.append(steps.send(next(answers))[0])
+        except StopIteration:
+            assert next(answers, None) is None, "the greeting ended before all questions"
+            return asked
 
 
 def hello(version: str) -> list[Any]:

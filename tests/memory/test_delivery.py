@@ -321,7 +321,7 @@ def test_a_lost_reply_to_a_conflict_is_no_loss(
 def forget_writers(server: Server, name: str) -> None:
     """Remove the server's knowledge of who wrote what, and leave the attributes."""
     key = f"memory:{{{name}}}"
-    fields = server.client().hkeys(key)
+    fields: Any = server.client().hkeys(key)
     server.client().hdel(key, *(field for field in fields if field.startswith(b"_w")))
 
 

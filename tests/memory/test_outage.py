@@ -8,6 +8,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -122,8 +124,12 @@ def test_a_frozen_server_is_told_in_time(name: str, own_server: Server) -> None:
     with ConversationMemory(name, own_server.url, timeout_s=TIMEOUT_S) as memory:
         memory.messages = ["first"]
         messages = memory.messages
+        calls: list[Callable[[], object]] = [
+            lambda: memory.messages,
+            lambda: messages.append("late"),
+        ]
         own_server.freeze()
-        for call in (lambda: memory.messages, lambda: messages.append("late")):
+        for call in calls:
             with in_time(), pytest.raises(OfflineError):
                 call()
         with (
@@ -195,6 +201,10 @@ def test_a_short_restart_is_ridden_over(name: str, own_server: Server) -> None:
         assert status(memory).data_loss == 0
 
 
+def _is_reached(written: list[int], goal: int) -> bool:
+    return sum(written) >= goal
+
+
 def test_kills_lose_and_double_nothing(name: str) -> None:
     """Four writers go on while the server, which syncs every write, is killed again and again."""
     with Server(appendonly="yes", appendfsync="always") as server:
@@ -213,7 +223,7 @@ def test_kills_lose_and_double_nothing(name: str) -> None:
             thread.start()
         for _ in range(6):
             goal = sum(written) + 40
-            wait_until(lambda goal=goal: sum(written) >= goal, 10, what="more writes")
+            wait_until(partial(_is_reached, written, goal), 10, what="more writes")
             server.kill()
             server.start()
         stop.set()
@@ -295,8 +305,13 @@ def is_change(request: Request) -> bool:
 def changes_of(proxy: FaultProxy) -> list[Request]:
     """Every change that the proxy has seen, in order, those sent again as well."""
     seen: list[Request] = []
-    proxy.requests_seen(lambda request: bool(is_change(request) and seen.append(request)))
-    return seen
+
+    def collect(request: Request) -> bool:
+        seen.append(request)
+        return True
+
+    proxy.requests_seen(collect)
+    return list(filter(is_change, seen))
 
 
 @pytest.mark.parametrize("was_applied", [True, False])
@@ -320,8 +335,9 @@ def test_a_change_in_doubt_is_not_applied_after_the_next_one(
     memory.topic = "next"
     push(memory, "messages", "third")
     stored = server.client().hgetall(f"memory:{{{memory.conversation_id}}}")
+    client: Any = server.client()
     for request in changes_of(proxy):
-        server.client().execute_command(request.name, *request.arguments)
+        client.execute_command(request.name, *request.arguments)
     assert server.client().hgetall(f"memory:{{{memory.conversation_id}}}") == stored
     assert snapshot(other) == {"messages": ["first", "second", "third"], "topic": "next"}
     assert status(memory).data_loss == 0
@@ -342,8 +358,9 @@ def test_everything_that_was_ever_sent_may_arrive_again(
     stored = snapshot(other)
     requests = changes_of(proxy)
     assert len(requests) >= 9
+    client: Any = server.client()
     for request in [*requests, *reversed(requests)]:
-        server.client().execute_command(request.name, *request.arguments)
+        client.execute_command(request.name, *request.arguments)
     assert snapshot(other) == snapshot(memory) == stored
     messages.append("last")
     assert other.messages == messages

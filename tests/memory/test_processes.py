@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -174,9 +175,7 @@ def append_many(memory: ConversationMemory, worker: int, times: int) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_memory_goes_to_processes_of_every_kind(
-    memory: ConversationMemory, method: str
-) -> None:
+def test_a_memory_goes_to_processes_of_every_kind(memory: ConversationMemory, method: str) -> None:
     """However a worker process is started, it takes the memory along and writes as another."""
     context: BaseContext = multiprocessing.get_context(method)
     workers = [
@@ -267,7 +266,8 @@ def test_a_child_is_a_writer_of_its_own(memory: ConversationMemory, server: Serv
     key = f"memory:{{{memory.conversation_id}}}"
 
     def writers() -> set[bytes]:
-        return {field for field in server.client().hkeys(key) if field.startswith(b"_w")}
+        fields: Any = server.client().hkeys(key)
+        return {field for field in fields if field.startswith(b"_w")}
 
     before = writers()
     assert ended(in_child(lambda: push(memory, "log", "child")))
@@ -277,9 +277,7 @@ def test_a_child_is_a_writer_of_its_own(memory: ConversationMemory, server: Serv
     assert memory.log == ["first", "child", "parent"]
 
 
-def test_a_child_leaves_the_parents_connection_alone(
-    name: str, proxy: FaultProxy
-) -> None:
+def test_a_child_leaves_the_parents_connection_alone(name: str, proxy: FaultProxy) -> None:
     """A child opens its own connection, and its end does not cut the parent off."""
     with ConversationMemory(name, proxy.url, timeout_s=10) as memory:
         memory.log = ["first"]
@@ -305,9 +303,7 @@ def test_a_fork_in_the_middle_of_a_change(memory: ConversationMemory) -> None:
     for thread in threads:
         thread.start()
     try:
-        children = [
-            in_child(lambda number=number: push(memory, "children", number)) for number in range(30)
-        ]
+        children = [in_child(partial(push, memory, "children", number)) for number in range(30)]
         assert ended(*children)
     finally:
         stop.set()
@@ -403,7 +399,7 @@ def test_threads_share_one_proxy(memory: ConversationMemory) -> None:
 # signals
 
 
-class Alarm(Exception):
+class AlarmError(Exception):
     """What the signal handler of these tests raises."""
 
 
@@ -426,14 +422,14 @@ def alarms(every_s: float, handler: Callable[[], None]) -> Iterator[None]:
 def interrupted_appends(url: str, name: str, times: int, pause_s: float) -> None:
     """Append, read and count under alarms that raise; runs in a process of its own.
 
-    Prints how many calls were cut off; what is wrong raises.
+    Writes how many calls were cut off; what is wrong raises.
     """
     is_armed = False
     cut = 0
 
     def strike() -> None:
         if is_armed:
-            raise Alarm
+            raise AlarmError
 
     memory = ConversationMemory(name, url, timeout_s=10)
     memory.log = []
@@ -446,7 +442,7 @@ def interrupted_appends(url: str, name: str, times: int, pause_s: float) -> None
                 memory.log.append(number)
                 is_armed = False
                 acknowledged.append(number)
-            except Alarm:
+            except AlarmError:
                 is_armed = False
                 cut += 1
             try:
@@ -455,7 +451,7 @@ def interrupted_appends(url: str, name: str, times: int, pause_s: float) -> None
                 seen = memory.mark
                 is_armed = False
                 assert seen == number, f"{seen} was read for {number}"
-            except Alarm:
+            except AlarmError:
                 is_armed = False
                 cut += 1
     is_armed = False
@@ -467,7 +463,7 @@ def interrupted_appends(url: str, name: str, times: int, pause_s: float) -> None
     assert status(memory).data_loss == 0
     memory.log.append("after")
     assert memory.log == [*log, "after"]
-    print(cut)
+    sys.stdout.write(str(cut))
 
 
 @pytest.mark.parametrize("pause_s", [0.0001, 0.00037])
@@ -504,14 +500,14 @@ def interrupted(call: Callable[[], object], at: int) -> bool:
         if event == "line":
             left -= 1
             if left == 0:
-                raise Alarm
+                raise AlarmError
         return trace
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         call()
-    except Alarm:
+    except AlarmError:
         return True
     finally:
         sys.settrace(before)
@@ -561,7 +557,7 @@ def test_an_exception_at_any_line(
             at += 1
             memory.box = value
             box = memory.box
-            reached = interrupted(lambda box=box: change(memory, box), at)
+            reached = interrupted(partial(change, memory, box), at)
             stored = other.box
             assert stored in ((value, after) if reached else (after,)), f"at line {at}"
             assert memory.box == stored, f"at line {at}"
