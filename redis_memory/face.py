@@ -11,6 +11,7 @@ from redis_memory.core.descriptor import CONTAINERS
 from redis_memory.core.sources import Source
 from redis_memory.core.state import Copy, Flow, State
 from redis_memory.core.values import Limits
+from redis_memory.errors import InvalidNameError
 from redis_memory.link import credentials
 from redis_memory.proxies import Host, is_second_half, wrapped
 from redis_memory.settings import Settings, resolve
@@ -108,7 +109,10 @@ class Core:
 
     def deleting(self, name: str) -> Flow[bool]:
         """Delete an attribute; whether there was one."""
-        was_there = yield from flows.delete(self.state, name)
+        try:
+            was_there = yield from flows.delete(self.state, name)
+        except InvalidNameError:
+            return False
         self.seen.missing.add(name)
         return was_there
 

@@ -118,18 +118,16 @@ class Memory(Face):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            object.__setattr__(self, name, value)
+        if name.startswith("_") or hasattr(type(self), name):
+            object.__setattr__(self, name, value)  # which refuses a property such as the id
         else:
-            self._check_writable(name, AttributeError)
             core = core_of(self)
             core.run(core.assigning(name, value))
 
     def __delattr__(self, name: str) -> None:
-        if name.startswith("_"):
+        if name.startswith("_") or hasattr(type(self), name):
             object.__delattr__(self, name)
             return
-        self._check_writable(name, AttributeError)
         core = core_of(self)
         if not core.run(core.deleting(name)):
             raise missing(core, name, self)
@@ -145,18 +143,13 @@ class Memory(Face):
         return value
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._check_writable(name, InvalidNameError)
         core = core_of(self)
         core.run(core.assigning(name, value))
 
     def __delitem__(self, name: str) -> None:
-        self._check_writable(name, KeyError)
         core = core_of(self)
         if not core.run(core.deleting(name)):
             raise KeyError(name)
-
-    def _check_writable(self, name: str, error: type[Exception]) -> None:
-        """Raise `error` for a name that is not the user's."""
 
     def __contains__(self, name: object) -> bool:
         try:
@@ -208,10 +201,6 @@ class ConversationMemory(Memory):
     def conversation_id(self) -> str:
         """The id, as text."""
         return str(core_of(self).state.conversation_id)
-
-    def _check_writable(self, name: str, error: type[Exception]) -> None:
-        if name == "conversation_id":
-            raise error("conversation_id is read-only")
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), "conversation_id"]

@@ -11,6 +11,7 @@ from redis_memory.core import contents
 from redis_memory.core.keys import Keys, check_name
 from redis_memory.core.scripts import SCRIPTS, Script
 from redis_memory.core.values import DEFAULT_LIMITS, Limits
+from redis_memory.errors import InvalidNameError
 
 T = TypeVar("T")
 
@@ -182,6 +183,8 @@ class State:
         """
         attribute = self.attributes.get(name)
         if attribute is None:
+            if name == "conversation_id" and self.conversation_id is not None:
+                raise InvalidNameError("conversation_id is read-only")
             attribute = self.attributes[name] = Attribute(self.keys, name)
         return attribute
 

@@ -472,7 +472,7 @@ def test_the_garbage_is_well_aimed(
     memory.x = value
     field: Any = server.client().hget(key, "x")
     stored, end, _ = field.partition(b";")
-    version = rb"[0-9a-f]{13}"
+    version = rb"(?<=.)[0-9a-f]{13}"  # the first letter is a kind
     assert re.sub(version, b"*", stored + end) == re.sub(version, b"*", head)
 
 
