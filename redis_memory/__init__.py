@@ -1,6 +1,8 @@
 """redis_memory: the state of one conversation, shared by many workers through Redis."""
 
-from redis_memory.aio import AsyncConversationMemory, AsyncHandle, AsyncMemory
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from redis_memory.control import (
     clear,
     close,
@@ -34,6 +36,9 @@ from redis_memory.face import Status
 from redis_memory.memory import ConversationMemory, Memory
 from redis_memory.proxies import SyncedDict, SyncedList, SyncedSet
 from redis_memory.settings import Settings
+
+if TYPE_CHECKING:
+    from redis_memory.aio import AsyncConversationMemory, AsyncHandle, AsyncMemory
 
 __all__ = [
     "AccessDeniedError",
@@ -72,3 +77,17 @@ __all__ = [
     "status",
     "window",
 ]
+
+# asyncio and what builds on it take a tenth of the time that the import takes
+_AWAITED = ("AsyncConversationMemory", "AsyncHandle", "AsyncMemory", "aio")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _AWAITED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    aio = importlib.import_module("redis_memory.aio")
+    return aio if name == "aio" else getattr(aio, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_AWAITED})

@@ -17,13 +17,21 @@ CONTRACT = {
     *("AsyncHandle", "SyncedList", "SyncedDict", "SyncedSet", "Settings", "Status"),
     *("snapshot", "push", "window", "increment", "setdefault", "clear", "status", "close"),
 }
+NEEDED_BY_IMPORTS = {"TYPE_CHECKING", "Any", "importlib", "annotations"}
 SUBMODULES = {module.name for module in pkgutil.iter_modules(redis_memory.__path__)}
 
 
 def test_all_is_complete_and_sorted() -> None:
     """Every public name is declared, in alphabetical order, and nothing else is."""
-    public = {name for name in vars(redis_memory) if not name.startswith("_")} - SUBMODULES
-    assert sorted(public) == list(redis_memory.__all__)
+    public = {name for name in dir(redis_memory) if not name.startswith("_")} - SUBMODULES
+    assert sorted(public - NEEDED_BY_IMPORTS) == list(redis_memory.__all__)
+
+
+def test_the_async_names_are_imported_late_and_nothing_else_is() -> None:
+    """An unknown name is an AttributeError, as of any module."""
+    assert redis_memory.AsyncMemory is aio.AsyncMemory
+    with pytest.raises(AttributeError, match="no attribute 'AsyncSomething'"):
+        redis_memory.AsyncSomething  # noqa: B018
 
 
 def test_every_promised_name_is_there() -> None:
@@ -67,7 +75,10 @@ def test_every_public_object_is_explained() -> None:
 
 def test_every_function_has_an_async_twin() -> None:
     """`redis_memory.aio` has each function too, awaited, with the same arguments and defaults."""
-    for name, function in inspect.getmembers(redis_memory, inspect.isfunction):
+    for name in redis_memory.__all__:
+        function = getattr(redis_memory, name)
+        if not inspect.isfunction(function):
+            continue
         twin = getattr(aio, name)
         assert inspect.iscoroutinefunction(twin), name
         assert arguments(twin) == arguments(function), name

@@ -41,6 +41,7 @@ def test_a_counter_counts(mem: ConversationMemory, other: ConversationMemory) ->
 @example(steps=[1e16, inf], start=0.0)
 @example(steps=[0.1, 0.2, -0.3], start=None)
 @example(steps=[BORDER - 1, 1, 1, -1, -1, -1], start=None)
+@example(steps=[BORDER - 1] * 12, start=None)
 @example(steps=[1, 0.5, 10**20, nan], start=BORDER)
 @example(steps=[-0.0, -0.0], start=-0.0)
 def test_sums_are_those_of_python(

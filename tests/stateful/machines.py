@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -101,7 +101,9 @@ class ServerMachine(RuleBasedStateMachine):
 
 def check(machine: type[ServerMachine], url: str, *, examples: int, steps: int) -> None:
     """Run a machine on a server: so many times, with at most so many steps."""
-    limits = settings(max_examples=examples, stateful_step_count=steps)
+    # what `explain` adds takes minutes, more than a test may
+    phases = set(Phase) - {Phase.explain}
+    limits = settings(max_examples=examples, stateful_step_count=steps, phases=phases)
     run_state_machine_as_test(type(machine.__name__, (machine,), {"url": url}), settings=limits)
 
 

@@ -33,7 +33,9 @@ INDEXES = st.integers(-4, 4) | st.builds(slice, BOUNDS, BOUNDS)
 KEYS = st.sampled_from("abc")
 SEVERAL = st.lists(NESTED, max_size=3)
 ITEMS = st.dictionaries(KEYS, NESTED, max_size=3)
-MEMBERS = st.sets(FAMILIAR, max_size=3)
+# no two of them equal: which of 1 and 1.0 stays in a set is not what this is about
+MEMBER = st.sampled_from([0, 2, 2.5, 2**70, None, "", "a", "b", b"a", (1, "a")])
+MEMBERS = st.sets(MEMBER, max_size=3)
 
 
 def calls(method: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Call]:
@@ -67,10 +69,10 @@ CALLS: dict[type, st.SearchStrategy[Call]] = {
         calls("clear"),
     ),
     set: st.one_of(
-        calls("add", FAMILIAR),
-        calls("discard", FAMILIAR),
-        calls("remove", FAMILIAR),
-        calls("update", MEMBERS, SEVERAL),
+        calls("add", MEMBER),
+        calls("discard", MEMBER),
+        calls("remove", MEMBER),
+        calls("update", MEMBERS, st.lists(MEMBER | st.just([]), max_size=3)),
         calls("difference_update", MEMBERS),
         calls("intersection_update", MEMBERS),
         calls("symmetric_difference_update", MEMBERS),
@@ -173,4 +175,4 @@ async def together(*work: Coroutine[Any, Any, Any]) -> None:
 
 def test_handles_do_what_plain_containers_do(each_url: str) -> None:
     """Same results, same types of errors, same contents for whoever reads."""
-    check(AsyncMachine, each_url, examples=20, steps=25)
+    check(AsyncMachine, each_url, examples=12, steps=15)

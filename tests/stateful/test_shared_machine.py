@@ -64,7 +64,7 @@ class SharedMachine(ServerMachine):
     def new(self) -> dict[str, Any]:
         """An element that is like no other."""
         self.made += 1
-        return {"id": self.made, "notes": []}
+        return {"id": self.made, "notes": [f"{letter}{self.made}" for letter in "abc"]}
 
     def up_to_date(self, writer: int) -> None:
         """After its own change a proxy holds the state of now."""
@@ -141,7 +141,7 @@ class SharedListMachine(SharedMachine):
     @rule(writer=WRITERS, position=POSITIONS)
     def set(self, writer: int, position: int) -> None:
         index, element = self.seen(writer, position)
-        new = {"id": element["id"], "notes": [], "edited": writer}
+        new = {**self.new(), "id": element["id"]}
         box = self.boxes[writer]
         if self.is_made(self.has_moved(writer), lambda: box.__setitem__(index - len(box), new)):
             self.model[self.at(element["id"])] = plain(new)
@@ -208,10 +208,9 @@ class SharedListMachine(SharedMachine):
 
     @rule(writer=WRITERS, count=st.integers(0, 2))
     def assign_anew(self, writer: int, count: int) -> None:
-        self.memories[writer].box = [self.new() for _ in range(count)]
-        self.model = [
-            {"id": self.made - count + number, "notes": []} for number in range(1, count + 1)
-        ]
+        new = [self.new() for _ in range(count)]
+        self.memories[writer].box = new
+        self.model = plain(new)
         self.moves += 1
 
     @precondition(lambda self: all(self.boxes))
@@ -239,7 +238,7 @@ class SharedListMachine(SharedMachine):
     @rule(held=elements)
     def change_inside(self, held: Held) -> None:
         self.made += 1
-        made = self.made
+        made = f"d{self.made}"
         if isinstance(held.proxy, list):
             self.inside(held, lambda notes: notes.append(made))
         else:
@@ -260,12 +259,13 @@ class SharedListMachine(SharedMachine):
     def edit_a_note(self, held: Held, position: int) -> None:
         if isinstance(held.proxy, list) and held.proxy:
             index = position % len(held.proxy)
-            note = held.proxy[index]
+            name, *_ = held.proxy[index].split(", ")
             self.made += 1
-            made = self.made
+            edited = f"{name}, {self.made}"
 
-            def edit(notes: list[Any]) -> None:
-                notes[index if notes is held.proxy else notes.index(note)] = made
+            def edit(notes: list[str]) -> None:
+                names = [note.split(", ")[0] for note in notes]
+                notes[index if notes is held.proxy else names.index(name)] = edited
 
             self.inside(held, edit, by_index=True)
 
