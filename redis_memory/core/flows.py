@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import Any, SupportsIndex
 
 from redis_memory.core import contents
-from redis_memory.core.delivery import Answer, deliver, numbered
+from redis_memory.core.delivery import (
+    Answer,
+    begin,
+    deliver,
+    numbered,
+    succeeded,
+    understood,
+)
 from redis_memory.core.descriptor import (
     CONTAINERS,
     LIST,
@@ -119,7 +127,15 @@ def push(state: State, name: str, *values: Any) -> Flow[int]:
     """
     attribute = state.attribute(name)
     packed = [pack(value, state.inside, name) for value in values]
-    answer = yield from deliver(state, attribute, "append", b"", b"push", *packed)
+    writer = state.writer
+    if writer.unsettled:
+        answer = yield from deliver(state, attribute, "append", b"", b"push", *packed)
+    else:  # the same with fewer steps: it is called for every message
+        call = begin(writer, attribute.head("append", writer), b"", b"push", *packed)
+        reply = yield call
+        if succeeded(writer, call, reply):
+            return int(reply[3])
+        answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
     if answer.status != b"ok":
         raise _wrong_kind(name, "list")
     return int(answer.result)

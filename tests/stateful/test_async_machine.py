@@ -16,7 +16,6 @@ from redis_memory import AsyncMemory, aio, close
 from tests.stateful.machines import (
     ERRORS,
     FAMILIAR,
-    NESTED,
     ServerMachine,
     check,
     plain,
@@ -31,11 +30,21 @@ Call = tuple[str, tuple[Any, ...]]
 BOUNDS = st.none() | st.integers(-4, 4)
 INDEXES = st.integers(-4, 4) | st.builds(slice, BOUNDS, BOUNDS)
 KEYS = st.sampled_from("abc")
-SEVERAL = st.lists(NESTED, max_size=3)
-ITEMS = st.dictionaries(KEYS, NESTED, max_size=3)
 # no two of them equal: which of 1 and 1.0 stays in a set is not what this is about
 MEMBER = st.sampled_from([0, 2, 2.5, 2**70, None, "", "a", "b", b"a", (1, "a")])
 MEMBERS = st.sets(MEMBER, max_size=3)
+NESTED = st.recursive(
+    FAMILIAR,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(KEYS, inner, max_size=3),
+        st.tuples(inner, st.lists(inner, max_size=2)),
+        MEMBERS,
+    ),
+    max_leaves=5,
+)
+SEVERAL = st.lists(NESTED, max_size=3)
+ITEMS = st.dictionaries(KEYS, NESTED, max_size=3)
 
 
 def calls(method: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Call]:
@@ -175,4 +184,4 @@ async def together(*work: Coroutine[Any, Any, Any]) -> None:
 
 def test_handles_do_what_plain_containers_do(each_url: str) -> None:
     """Same results, same types of errors, same contents for whoever reads."""
-    check(AsyncMachine, each_url, examples=12, steps=15)
+    check(AsyncMachine, each_url, examples=40, steps=25)

@@ -29,7 +29,12 @@ size = format('%d', size + #ARGV - 5)
 local descriptor = 'l' .. version .. ' ' .. middle .. ' ' .. size .. ';'
 call('HSET', memory, writer, number .. ' ' .. time[1] .. ' ok ' .. size, '_version', version, name, descriptor)
 for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
-  local pushed = redis.pcall('RPUSH', content, unpack(ARGV, i, math.min(i + 6999, #ARGV)))
+  local pushed
+  if #ARGV == 6 then
+    pushed = redis.pcall('RPUSH', content, ARGV[6])
+  else
+    pushed = redis.pcall('RPUSH', content, unpack(ARGV, i, math.min(i + 6999, #ARGV)))
+  end
   if type(pushed) == 'table' then
     call('HSET', memory, writer, number .. ' ' .. time[1] .. ' error ', name, field or descriptor)
     return {number, 'error', '', pushed.err}
