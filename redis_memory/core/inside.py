@@ -40,9 +40,13 @@ class Place:
         lists = (*self.lists, len(self.path)) if into_list else self.lists
         return Place(self.source, self.path + step, lists, self.source.version)
 
-    def check(self) -> None:
-        """Raise StaleProxyError when an index on the way may mean another element."""
-        if self.source.moves.overtook(self.path, self.lists, self.seen):
+    def check(self, *, by_index: bool) -> None:
+        """Raise StaleProxyError when an index on the way may mean another element.
+
+        With `by_index`, also when an index into the list at the place may.
+        """
+        lists = (*self.lists, len(self.path)) if by_index else self.lists
+        if self.source.moves.overtook(self.path, lists, self.seen):
             raise stale(self.source.attribute.name)
 
 
@@ -68,12 +72,12 @@ def mutate_inside(
 
     Cost: one round trip, and one more each time that somebody else changed the element meanwhile.
     """
-    place.check()
     source, depth = place.source, place.depth
     state, attribute = source.state, source.attribute
     arguments, options = prepared(base, box, method, arguments, options)
     moved = moved_paths(base, method, arguments, place.path)
     by_index = is_by_index(base, method, arguments)
+    place.check(by_index=by_index)
     yield from source.be_current(root, by_index=by_index or bool(place.lists))
     element = _element(place, root)
     old = pack(element)
