@@ -82,8 +82,8 @@ class AsyncCore(Core):
     __slots__ = ("driver", "seen_by_task")
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
-        self.driver = AsyncDriver(state, settings, client)
-        self.seen_by_task = _SeenByTask()
+        self.driver: AsyncDriver = AsyncDriver(state, settings, client)
+        self.seen_by_task: _SeenByTask = _SeenByTask()
         is_injected = client is not None
         super().__init__(state, settings, ReadOnly(), self.seen_by_task, is_injected=is_injected)
 
@@ -147,7 +147,8 @@ class AsyncHandle:
     def __eq__(self, other: object) -> NoReturn:
         raise TypeError(f"write `await memory.{self._place()} == ...`")
 
-    __hash__ = object.__hash__  # `asyncio.gather` keeps what it waits for in a dict
+    def __hash__(self) -> int:
+        return id(self)  # `asyncio.gather` keeps what it waits for in a dict
 
     def _place(self, *steps: Any) -> str:
         return self._name + "".join(f"[{step!r}]" for step in (*self._path, *steps))
@@ -170,7 +171,7 @@ class AsyncHandle:
         """What the place reads as."""
         core = core_of(self._memory)
         try:
-            value = yield from core.reading(self._name)
+            value: Any = yield from core.reading(self._name)
         except InvalidNameError:
             value = MISSING
         if value is MISSING:

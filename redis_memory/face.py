@@ -31,8 +31,7 @@ class Seen(Protocol):
     """The names that whoever runs now (a thread, a task) last saw to be missing."""
 
     @property
-    def missing(self) -> set[str]:
-        """Those names; to be changed in place."""
+    def missing(self) -> set[str]: ...  # noqa: D102 - the class says it
 
 
 class Core:
@@ -43,13 +42,13 @@ class Core:
     def __init__(
         self, state: State, settings: Settings, host: Host, seen: Seen, *, is_injected: bool
     ) -> None:
-        self.state = state
-        self.settings = settings
-        self.host = host
+        self.state: State = state
+        self.settings: Settings = settings
+        self.host: Host = host
         # not for the whole memory: another thread or task may create, meanwhile, what this saw
         # missing
-        self.seen = seen
-        self.is_injected = is_injected
+        self.seen: Seen = seen
+        self.is_injected: bool = is_injected
         self.spares: dict[str, Any] = {}
 
     def reading(self, name: str) -> Flow[Any]:

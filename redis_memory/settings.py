@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         pydantic.ValidationError: A value is out of range; it is also a ValueError.
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix="REDIS_MEMORY_", hide_input_in_errors=True
     )
 
@@ -164,9 +164,10 @@ def resolve(
             if name in given:
                 raise TypeError(f"{name!r} was given twice")
             given[name] = value
-    if "host" in given and "url" not in given:
+    if "url" not in given and not {"host", "port"}.isdisjoint(given):
         # an argument comes before the environment, where a url may stand
-        host, port = given.pop("host"), given.pop("port", _DEFAULT_PORT)
+        named = os.environ.get("REDIS_HOST") or os.environ.get("REDIS_MEMORY_HOST") or "localhost"
+        host, port = given.pop("host", named), given.pop("port", _DEFAULT_PORT)
         given["url"] = _plain_url(host, port)
     if settings is not None:
         return _changed(settings, given) if given else settings

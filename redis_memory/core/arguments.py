@@ -77,8 +77,8 @@ def moved_paths(
         is_replaced = method == "__setitem__" and holds_container(arguments[1])
         return ((*path, arguments[0]),) if is_replaced else ()
     if base is dict and method in ("__setitem__", "setdefault"):
-        is_replaced = holds_container(arguments[1]) if len(arguments) > 1 else False
-        return ((*path, arguments[0]),) if is_replaced else ()
+        key, *values = arguments
+        return ((*path, key),) if any(map(holds_container, values)) else ()
     if base is dict and method in ("update", "__ior__"):
         return tuple((*path, key) for key, value in arguments[0].items() if holds_container(value))
     return ()

@@ -43,15 +43,15 @@ class Change:
         moved: tuple[Path, ...] = (),
         positional: bool = False,
     ) -> None:
-        self.script = script
-        self.operation = operation
-        self.arguments = arguments
-        self.apply = apply
-        self.answer = answer
-        self.absent = absent
-        self.default = default
-        self.moved = moved
-        self.positional = positional
+        self.script: str = script
+        self.operation: bytes = operation
+        self.arguments: Iterable[bytes] = arguments
+        self.apply: Callable[[Any, bytes], object] = apply
+        self.answer: Callable[[bytes], Any] | None = answer
+        self.absent: Exception | None = absent
+        self.default: tuple[Any, ...] = default
+        self.moved: tuple[Path, ...] = moved
+        self.positional: bool = positional
 
 
 # Builds the change for one call: from the caller's local container, the limits for what is put

@@ -25,10 +25,10 @@ class Place:
     __slots__ = ("lists", "path", "seen", "source")
 
     def __init__(self, source: Source, path: Path, lists: tuple[int, ...], seen: int) -> None:
-        self.source = source
-        self.path = path
-        self.lists = lists
-        self.seen = seen
+        self.source: Source = source
+        self.path: Path = path
+        self.lists: tuple[int, ...] = lists
+        self.seen: int = seen
 
     @property
     def depth(self) -> int:

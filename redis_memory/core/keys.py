@@ -76,9 +76,9 @@ class Keys:
     def __init__(self, prefix: str, conversation_id: str | None) -> None:
         if len(prefix.encode("utf-8", "surrogatepass")) > MAX_PREFIX_BYTES:
             raise ConfigurationError(f"a prefix has at most {MAX_PREFIX_BYTES} bytes")
-        self.prefix = _quoted(prefix, safe=":/@")
+        self.prefix: str = _quoted(prefix, safe=":/@")
         tag = _NO_ID if conversation_id is None else _quoted(conversation_id, safe=":@")
-        self.memory = f"{self.prefix}{{{tag}}}".encode()
+        self.memory: bytes = f"{self.prefix}{{{tag}}}".encode()
 
     def content(self, name: bytes) -> bytes:
         """The key that holds the elements of a container attribute."""

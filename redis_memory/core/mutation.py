@@ -67,6 +67,8 @@ def mutate(
 
 def _finished(source: Source, box: Any, base: type, change: Change, answer: Answer) -> Flow[Any]:
     """Do here what was done there, and return what the mutator returns."""
+    if answer.status == b"absent" and answer.descriptor and source.is_current:
+        source.follow(box, answer)
     if answer.status not in (b"ok", b"exists"):
         return _refusal(source.attribute.name, base, answer.status, change)
     if answer.descriptor is None or not source.is_current:

@@ -37,7 +37,7 @@ class Script:
 
 def _assemble(name: str) -> Script:
     fragments, last = _PARTS[name]
-    folder = files(__package__).joinpath("lua")
+    folder = files("redis_memory.core").joinpath("lua")
     source = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in fragments) + last
     encoded = source.encode()
     # SHA-1 is what EVALSHA names scripts by; nothing here relies on it for security

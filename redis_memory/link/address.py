@@ -83,7 +83,7 @@ def of_settings(settings: Settings, *, is_async: bool = False) -> Address:
         # from None: the text of these errors may hold the password
         raise ConfigurationError(f"the {scheme}:// url is malformed (its port, perhaps)") from None
     plain = module.UnixDomainSocketConnection if scheme == "unix" else module.Connection
-    connection_class = options.pop("connection_class", plain)
+    connection_class: Any = options.pop("connection_class", plain)
     db = options.get("db")
     if scheme == "unix":
         label = f"unix://{options.get('path')}" + (f"?db={db}" if db else "")

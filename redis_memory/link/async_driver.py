@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from redis_memory.core.state import Flow, State
 from redis_memory.errors import ClosedError, RedisMemoryError
 from redis_memory.link import links
+from redis_memory.link.address import Address
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.settings import Settings
 
@@ -46,13 +47,13 @@ class AsyncDriver:
 
     def __init__(self, state: State, settings: Settings, client: Any = None) -> None:
         self.state = state
-        self.is_closed = False
+        self.is_closed: bool = False
         # the one used last, None before the first call
         self.link: AsyncLink | None = None
         self._trusted: tuple[AsyncLink | None, int] = (None, 0)
         self._settings = settings
         self._client = client
-        self.address = links.address_for(settings, client, is_async=True)
+        self.address: Address = links.address_for(settings, client, is_async=True)
         self._attached: _Attached = {}
         self._holder: asyncio.AbstractEventLoop | None = None
         self._guard = threading.Lock()

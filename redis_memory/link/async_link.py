@@ -31,9 +31,9 @@ class AsyncLink:
     def __init__(self, address: Address, timeout_s: float) -> None:
         self.address = address
         self.timeout_s = timeout_s
-        self.is_verified = False
+        self.is_verified: bool = False
         self.is_online: bool | None = None
-        self.reconnects = 0
+        self.reconnects: int = 0
         self.users = 0
         self._idle: deque[Any] = deque()
         self._connections: set[Any] = set()

@@ -30,6 +30,8 @@ _NOT_NOW = {
     "BUSY",
 }
 _DENIED = {"NOAUTH", "WRONGPASS", "NOPERM"}
+# inside a script the code is ERR, and the words depend on the version
+_DENIED_IN_SCRIPT = ("NOPERM", "ACL failure in script", "The user executing the script can't")
 
 # redis-py and valkey-py take the code away from the messages of these classes, which have the same
 # names in both
@@ -80,7 +82,7 @@ def from_reply(reply: Exception) -> RedisMemoryError | LinkFailureError:
     code, text = code_and_text(reply)
     if code in _NOT_NOW or "max number of clients" in text:
         return LinkFailureError(text, in_doubt=False)
-    if code in _DENIED or "NOPERM" in text or "ACL failure in script" in text:
+    if code in _DENIED or any(words in text for words in _DENIED_IN_SCRIPT):
         return AccessDeniedError(f"the server denies access: {text}")
     if code == "WRONGTYPE":
         return CorruptValueError(f"another type of key lies where a memory belongs: {text}")

@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Final
 
 from redis_memory.core.state import State, Writer
 from redis_memory.link import address, credentials
@@ -18,7 +18,8 @@ from redis_memory.settings import Settings
 
 _MOST_WRITERS = 10_000
 
-_lock = threading.Lock()
+# reentrant: a memory that is collected while a link is being opened leaves its own
+_lock = threading.RLock()
 _links: dict[Any, Link] = {}
 _async_links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, AsyncLink]] = (
     weakref.WeakKeyDictionary()
@@ -51,7 +52,7 @@ class IdleWriters:
         self._writers.clear()
 
 
-idle_writers = IdleWriters()
+idle_writers: Final = IdleWriters()
 
 
 def open_link(settings: Settings, client: Any = None) -> Link:
@@ -130,7 +131,7 @@ def is_unused(link: Link | AsyncLink) -> bool:
 
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     idle_writers.clear()
     for links in _async_links.values():
         for async_link in links.values():

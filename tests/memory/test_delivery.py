@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -157,6 +158,74 @@ def test_a_lost_reply_to_the_first_use_of_a_script_is_harmless(
     assert held == other.messages == list(range(20))
 
 
+WRITES = {
+    *("HSET", "HSETNX", "HDEL", "HINCRBY", "DEL", "EXPIRE", "PERSIST"),
+    *("RPUSH", "LPUSH", "LSET", "LREM", "LPOP", "RPOP", "LINSERT"),
+}
+
+
+def use_every_script(memory: ConversationMemory) -> None:
+    """Change a memory in every way that has a script, or a branch of one, of its own."""
+    memory.box = [3, 1, 2]
+    memory.box.append(4)
+    memory.box.insert(1, 5)
+    memory.box[0] = 6
+    memory.box.remove(5)
+    memory.box.sort()
+    del memory.box[1]
+    assert memory.box.pop(0) == 1
+    memory.box = "text"
+    memory.box = {"a": {"b": [1]}}
+    memory.box["a"]["b"].append(2)
+    memory.box.update(c=1)
+    assert memory.box.setdefault("d", 2) == 2
+    assert memory.box.popitem() == ("d", 2)
+    memory.box.clear()
+    memory.box = {1, 2}
+    memory.box.add(3)
+    memory.box.remove(1)
+    memory.box &= {2}
+    memory.box ^= {2, 4}
+    memory.new = 1
+    increment(memory, "new")
+    increment(memory, "half", 0.5)
+    push(memory, "log", 1)
+    push(memory, "log", 2)
+    del memory.log
+    clear(memory)
+
+
+def runs_of(seen: Iterable[dict[str, Any]]) -> Iterator[list[list[str]]]:
+    """What MONITOR has shown: the commands that ran inside each command of a client."""
+    inside: list[list[str]] = []
+    for command in seen:
+        if command["client_type"] == "lua":
+            inside.append(command["command"].split(" "))
+        else:
+            yield inside
+            inside = []
+
+
+def test_a_number_is_stored_before_anything_else(
+    memory: ConversationMemory, server: Server, name: str
+) -> None:
+    """So a server that refuses to write refuses a change as a whole, and never half of it."""
+    client: Any = server.client()
+    with client.monitor() as monitor:
+        use_every_script(memory)
+        end = uuid.uuid4().hex
+        client.echo(end)
+        seen = list(itertools.takewhile(lambda c: end not in c["command"], monitor.listen()))
+    first = [
+        next(words for words in inside if words[0].upper() in WRITES)
+        for inside in runs_of([*seen, {"client_type": "end"}])
+        if any(words[0].upper() in WRITES for words in inside)
+    ]
+    assert len(first) > 25
+    for command, key, field, *_ in first:
+        assert (command.upper(), key, field[:2]) == ("HSET", f"memory:{{{name}}}", "_w")
+
+
 # what a change returns when its reply was lost
 
 
@@ -294,25 +363,46 @@ def test_functions_return_what_they_did(
 # the same while others write
 
 
+OVERTAKEN: dict[str, tuple[Any, Apply, Apply, Any]] = {
+    # what is there, what others do first, what is done then, what comes of both
+    "sort": ([3, 1], lambda box: box.append(2), lambda box: box.sort(), [1, 2, 3]),
+    "nested": (
+        {"prefs": {"a": 1}},
+        lambda box: box["prefs"].update(b=2),
+        lambda box: box["prefs"].update(c=3),
+        {"prefs": {"a": 1, "b": 2, "c": 3}},
+    ),
+    "setdefault": (
+        {"a": 1},
+        lambda box: box.update(b="theirs"),
+        lambda box: box.setdefault("b", "mine"),
+        {"a": 1, "b": "theirs"},
+    ),
+}
+
+
 @pytest.mark.parametrize("how", ["reset", "unsent"])
+@pytest.mark.parametrize(
+    ("value", "theirs", "mine", "both"), OVERTAKEN.values(), ids=list(OVERTAKEN)
+)
 def test_a_lost_reply_to_a_conflict_is_no_loss(
-    memory: ConversationMemory, other: ConversationMemory, proxy: FaultProxy, how: str
+    memory: ConversationMemory,
+    other: ConversationMemory,
+    proxy: FaultProxy,
+    value: Any,
+    theirs: Apply,
+    mine: Apply,
+    both: Any,
+    how: str,
 ) -> None:
     """A change that others overtook is made again on what they left, also when that got lost."""
-    memory.numbers = [3, 1]
-    memory.profile = {"prefs": {"a": 1}, "tags": ["x"]}
-    numbers, profile = memory.numbers, memory.profile
-    prefs = profile["prefs"]
-    other.numbers.append(2)
-    other.profile["prefs"]["b"] = 2
-    other.profile["new"] = "theirs"
+    memory.box = value
+    box = memory.box
+    theirs(other.box)
     fail_each_once(proxy, how)
-    numbers.sort()
-    prefs["c"] = 3
-    assert profile.setdefault("new", "mine") == "theirs"
-    assert numbers == other.numbers == [1, 2, 3]
-    assert prefs == {"a": 1, "b": 2, "c": 3}
-    assert profile == other.profile == {"prefs": prefs, "tags": ["x"], "new": "theirs"}
+    mine(box)
+    assert proxy.lost + proxy.unsent > 0
+    assert box == memory.box == other.box == both
 
 
 # a server that has forgotten

@@ -150,6 +150,26 @@ def test_an_index_inside_an_element_is_held_to_the_same(
         assert held == [*theirs, 4] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("who", ["the worker itself", "another one"])
+def test_an_index_inside_an_element_that_was_replaced_is_refused(
+    mem: ConversationMemory, other: ConversationMemory, who: str
+) -> None:
+    """The new list at the place is reached by what means no index, and by nothing else."""
+    mem.box = {"k": {"list": ["seen", "too"]}}
+    held = mem.box
+    inner = held["k"]["list"]
+    if who == "the worker itself":
+        held["k"] = {"list": ["new", "ones"]}
+    else:
+        other.box["k"] = {"list": ["new", "ones"]}
+        held["z"] = "held is up to date now, and inner is not"
+    for use in (BY_INDEX["set"], BY_INDEX["delete"], BY_INDEX["pop"]):
+        with pytest.raises(StaleProxyError):
+            use(inner)
+    inner.append("mine")
+    assert inner == other.box["k"]["list"] == ["new", "ones", "mine"]
+
+
 def test_the_place_inside_a_dict_is_its_key(
     mem: ConversationMemory, other: ConversationMemory
 ) -> None:

@@ -15,8 +15,6 @@ if field then
   end
 elseif operation == 'push' then
   middle = version .. ' ' .. version .. ' ' .. version
-  call('DEL', content)
-  if call('HSETNX', memory, '_created', version) == 1 then call('PERSIST', memory) end
 end
 if not middle then
   local status = field and 'kind' or 'gone'
@@ -28,6 +26,10 @@ end
 size = format('%d', size + #ARGV - 5)
 local descriptor = 'l' .. version .. ' ' .. middle .. ' ' .. size .. ';'
 call('HSET', memory, writer, number .. ' ' .. time[1] .. ' ok ' .. size, '_version', version, name, descriptor)
+if not field then
+  call('DEL', content)
+  if call('HSETNX', memory, '_created', version) == 1 then call('PERSIST', memory) end
+end
 for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
   local pushed
   if #ARGV == 6 then

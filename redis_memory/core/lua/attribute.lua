@@ -33,6 +33,12 @@ local function catch_up()
   end
 end
 
+-- What the change is about is not there; whose copy has it is told what else it lacks.
+local function refuse_absent()
+  if known ~= '' then catch_up() end
+  return refuse('absent')
+end
+
 -- Take the number for a change that moves the version by `steps`. With its first attribute a
 -- memory begins, and no longer expires as one without attributes does.
 local function begin(result, steps)

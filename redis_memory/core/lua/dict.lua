@@ -51,7 +51,7 @@ local function change_dict()
   elseif operation == 'take' then
     key = key or newest_key()
     local value = key and call('HGET', content, key)
-    if not value then return refuse('absent') end
+    if not value then return refuse_absent() end
     result = #key .. ':' .. key .. value
     begin(result)
     call('HDEL', content, key)

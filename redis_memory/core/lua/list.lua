@@ -30,7 +30,7 @@ local function change_list()
     local is_end = index == '-1' or index == '0'
     if not is_end and shifted() then return refuse('stale') end
     result = call('LINDEX', content, index)
-    if not result then return refuse('absent') end
+    if not result then return refuse_absent() end
     begin(result)
     remove_at(index)
     size = size - 1
@@ -42,7 +42,7 @@ local function change_list()
   elseif operation == 'remove' then
     begin('')
     local removed = call('LREM', content, 1, index)
-    if removed == 0 then return refuse('absent') end
+    if removed == 0 then return refuse_absent() end
     size = size - 1
   elseif operation == 'insert' then
     begin('')

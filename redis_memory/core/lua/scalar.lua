@@ -1,8 +1,11 @@
 -- Store a scalar whatever was there. ARGV[4]: its kind (n or v), ARGV[5]: its bytes. Written
 -- straight on as append.lua is, since nothing is called more often than these two.
-if field and match(field, '^[^nv]') then call('DEL', content) end
 version = format('%013x', version)
-if not field and call('HSETNX', memory, '_created', version) == 1 then call('PERSIST', memory) end
 local descriptor = ARGV[4] .. version .. ';'
 call('HSET', memory, writer, number .. ' ' .. time[1] .. ' ok ', '_version', version, name, descriptor .. ARGV[5])
+if not field then
+  if call('HSETNX', memory, '_created', version) == 1 then call('PERSIST', memory) end
+elseif match(field, '^[^nv]') then
+  call('DEL', content)
+end
 return {number, 'ok', descriptor, ''}

@@ -25,7 +25,7 @@ local function change_set()
   if operation == 'take' then
     local member = ARGV[at + 1] or call('HKEYS', content)[1]
     local spelling = member and call('HGET', content, member)
-    if not spelling then return refuse('absent') end
+    if not spelling then return refuse_absent() end
     result = #member .. ':' .. member .. spelling
     begin(result)
     call('HDEL', content, member)
