@@ -16,7 +16,7 @@ from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.failures import LinkFailureError
 from redis_memory.link.greeting import greeting
-from redis_memory.link.link import given_up, policy
+from redis_memory.link.link import given_up, policy, refused_in_doubt
 from redis_memory.link.mismatch import explained
 from redis_memory.link.wire import as_reply, is_unknown_script, with_source
 
@@ -74,6 +74,10 @@ class AsyncLink:
                 if reason is not None:
                     raise reason from last
             raise given_up(call, last, in_doubt=any(doubts)) from last
+        except RedisMemoryError as refusal:
+            if call.is_change and any(doubts):
+                raise refused_in_doubt(refusal) from refusal
+            raise
 
     async def _once(self, call: Call) -> Any:
         if not self._idle and self.address.prepare is not None:

@@ -7,6 +7,7 @@ sent on it.
 
 from __future__ import annotations
 
+import re
 import ssl
 
 from redis_memory.errors import (
@@ -32,6 +33,10 @@ _NOT_NOW = {
 _DENIED = {"NOAUTH", "WRONGPASS", "NOPERM"}
 # inside a script the code is ERR, and the words depend on the version
 _DENIED_IN_SCRIPT = ("NOPERM", "ACL failure in script", "The user executing the script can't")
+
+# Redis 6.2 answers an error inside a script as `ERR Error running script (...): @user_script: 7:
+# -READONLY You can't write ...`
+_IN_A_SCRIPT = re.compile(r"^ERR Error running script.*@user_script: ?\d+: -([A-Z]+) ")
 
 # redis-py and valkey-py take the code away from the messages of these classes, which have the same
 # names in both
@@ -74,6 +79,8 @@ def code_and_text(reply: Exception) -> tuple[str, str]:
         code = _CODES.get(kind)
         if code is not None and not text.startswith(code):
             return code, f"{code} {text}"
+    if within := _IN_A_SCRIPT.search(text):
+        return within[1], text
     return text.partition(" ")[0], text
 
 

@@ -29,7 +29,7 @@ def policy(timeout_s: float) -> dict[str, Any]:
             lambda error: isinstance(error, LinkFailureError) and not error.timed_out
         ),
         "wait": tenacity.wait_random_exponential(multiplier=0.005, max=0.1),
-        "stop": tenacity.stop_after_delay(timeout_s),
+        "stop": tenacity.stop_before_delay(timeout_s),
         "reraise": True,
     }
 
@@ -39,6 +39,11 @@ def given_up(call: Call, failure: LinkFailureError, *, in_doubt: bool) -> RedisM
     if in_doubt and call.is_change:
         return InDoubtError(f"{failure}; the change was applied once or not at all")
     return OfflineError(str(failure))
+
+
+def refused_in_doubt(refusal: RedisMemoryError) -> InDoubtError:
+    """The error for a change that was refused when it was sent again."""
+    return InDoubtError(f"{refusal}; an earlier attempt was applied once or not at all")
 
 
 class Link:
@@ -94,6 +99,10 @@ class Link:
             if reason is not None:
                 raise reason from last
             raise given_up(call, last, in_doubt=any(doubts)) from last
+        except RedisMemoryError as refusal:
+            if call.is_change and any(doubts):
+                raise refused_in_doubt(refusal) from refusal
+            raise
 
     def _once(self, call: Call) -> Any:
         try:

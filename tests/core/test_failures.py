@@ -169,3 +169,17 @@ def test_a_tls_handshake_that_is_cut_off_is_an_outage(
     """A server that stops, or is just starting, ends the stream in the middle of a handshake."""
     failure = from_connecting(raised(ssl.SSLEOFError(8, "EOF in violation of protocol")), WHERE)
     assert isinstance(failure, LinkFailureError)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("READONLY", LinkFailureError), ("WRONGTYPE", CorruptValueError)]
+)
+def test_an_error_inside_a_script_of_redis_6_2_keeps_its_code(
+    code: str, kind: type[Exception]
+) -> None:
+    """There it is wrapped in another error, whose own code says nothing."""
+    text = (
+        "ERR Error running script (call to f_5ca1): @user_script:9: @user_script: 9: "
+        f"-{code} You can't do that."
+    )
+    assert type(from_reply(redis.ResponseError(text))) is kind

@@ -532,7 +532,6 @@ def test_two_loops_may_share_one_memory(server: Server, name: str) -> None:
 
 def increment_and_append(memory: AsyncConversationMemory, writer: str) -> None:
     """What a forked child does, in a loop of its own."""
-
     # as in production: where warnings are errors, redis-py's `__del__` ends before it closes
     warnings.simplefilter("ignore")
 
