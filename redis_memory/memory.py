@@ -152,9 +152,9 @@ class Memory(Face):
             raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
+        core = core_of(self)
         try:
-            core = core_of(self)
-            return core.run(core.finding(name))  # type: ignore[arg-type]
+            return isinstance(name, str) and core.run(core.finding(name))
         except InvalidNameError:
             return False
 

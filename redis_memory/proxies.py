@@ -30,6 +30,7 @@ class Host(Protocol):
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
+        raise NotImplementedError
 
 
 class Origin:
@@ -184,6 +185,9 @@ def is_second_half(value: object, attribute: Attribute, path: Path) -> bool:
     return place.source.attribute is attribute and place.path == path
 
 
+P = TypeVar("P", bound=_Synced)
+
+
 def _mutator(base: type, name: str) -> Callable[..., Any]:
     """The method `name` of list, dict or set, writing through."""
 
@@ -210,9 +214,9 @@ def _mutator(base: type, name: str) -> Callable[..., Any]:
     return in_place if name.startswith("__i") else method
 
 
-def _writing_through(proxy: type[T]) -> type[T]:
+def _writing_through(proxy: type[P]) -> type[P]:
     """Give a proxy class the mutators of its plain type that it does not define itself."""
-    base = proxy._base  # type: ignore[attr-defined]
+    base = proxy._base
     for name in BUILDERS[base]:
         if name not in vars(proxy):
             setattr(proxy, name, _mutator(base, name))
@@ -253,8 +257,8 @@ class SyncedList(_Synced, list[T]):
         plain: list[T] = detached(self)
         return plain
 
-    def _step(self, index: Any) -> Any:
-        return index + len(self) if isinstance(index, int) and index < 0 else index
+    def _step(self, key: Any) -> Any:
+        return key + len(self) if isinstance(key, int) and key < 0 else key
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):

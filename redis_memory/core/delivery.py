@@ -133,8 +133,10 @@ def _settle(state: State) -> Flow[None]:
     if reply[1] == b"gap":
         _report_loss(state, writer.last - int(reply[2]))
         return
-    was_seen = reply[1] == b"duplicate"
-    writer.settled = (turn, *(reply[2:4] if was_seen else (b"skipped", b"")))
+    if reply[1] == b"duplicate":
+        writer.settled = (turn, reply[2], reply[3])
+    else:
+        writer.settled = (turn, b"skipped", b"")
     writer.last = max(writer.last, turn)
     writer.unsettled = False
 

@@ -92,7 +92,7 @@ class Writer:
         self.id = b"_w" + os.urandom(9).hex().encode()
         self.last = 0
         self.unsettled = False
-        self.settled = (0, b"", b"")
+        self.settled: tuple[int, bytes, bytes] = (0, b"", b"")
 
 
 @dataclass(slots=True)
