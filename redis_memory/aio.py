@@ -329,7 +329,7 @@ class AsyncMemory(Face):
 
     def _standing(self) -> tuple[str, str]:
         driver = core_of(self).driver
-        is_online = None if driver.link is None else driver.link.is_online
+        is_online = driver.is_online
         return driver.address.label, standing(is_online=is_online, is_closed=driver.is_closed)
 
     def __getattr__(self, name: str) -> AsyncHandle:

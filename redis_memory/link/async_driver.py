@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from typing import Any, NoReturn, TypeVar
 
@@ -18,140 +17,115 @@ from redis_memory.settings import Settings
 T = TypeVar("T")
 
 
-_PAUSE_S = 0.001
-
-
 class _Attachment:
-    """The link that a driver uses in one loop, and whose turn it is among the loop's tasks."""
+    """The link that a driver uses, for one loop, and whose turn it is among the loop's tasks."""
 
-    def __init__(self, link: AsyncLink) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: AsyncLink) -> None:
+        self.loop = loop
         self.link = link
         self.lock = asyncio.Lock()
+        self.reconnects: int = link.reconnects
+
+    @property
+    def is_in_use(self) -> bool:
+        """Does its loop run, or has it been stopped in the middle of a call?"""
+        return not self.loop.is_closed() and (self.loop.is_running() or self.lock.locked())
 
 
-_Attached = dict[asyncio.AbstractEventLoop, _Attachment]
-
-
-def _leave(attached: _Attached, state: State) -> None:
-    """Leave all links, without closing connections of loops that may be gone."""
+def _leave(attached: list[_Attachment], state: State) -> None:
+    """Leave the link, without closing connections of a loop that may be gone."""
     while attached:
-        links.leave(attached.popitem()[1].link, state)
+        links.leave(attached.pop().link, state)
 
 
 class AsyncDriver:
-    """One memory's state and its links; the changes of one memory keep their order.
+    """One memory's state and its link; the changes of one memory keep their order.
 
-    A link belongs to one loop: each loop that uses the memory gets one at its first call. Where
-    several threads run loops, their calls take turns.
+    The link belongs to the loop that runs when it is first needed. A later loop gets another one;
+    two loops that run at the same time need two memories.
     """
 
     def __init__(self, state: State, settings: Settings, client: Any = None) -> None:
         self.state = state
         self.is_closed: bool = False
-        # the one used last, None before the first call
-        self.link: AsyncLink | None = None
-        self._trusted: tuple[AsyncLink | None, int] = (None, 0)
         self._settings = settings
         self._client = client
         self.address: Address = links.address_for(settings, client, is_async=True)
-        self._attached: _Attached = {}
-        self._holder: asyncio.AbstractEventLoop | None = None
-        self._guard = threading.Lock()
+        # none before the first call, then one
+        self._attached: list[_Attachment] = []
         # of the driver, not of the memory: a proxy may outlive the memory it was read from
         weakref.finalize(self, _leave, self._attached, state).atexit = False
         _drivers.add(self)
 
+    @property
+    def is_online(self) -> bool | None:
+        """What the last call told, None before the first one."""
+        return self._attached[0].link.is_online if self._attached else None
+
     def attach(self) -> AsyncLink:
-        """The link for the loop that runs now."""
-        return self._attach(asyncio.get_running_loop()).link
+        """The link for the loop that runs now.
 
-    def _attach(self, loop: asyncio.AbstractEventLoop) -> _Attachment:
-        self._check_open()
-        with self._guard:
-            attached = self._attached.get(loop)
-            if attached is None:
-                for gone in [other for other in self._attached if other.is_closed()]:
-                    links.leave(self._attached.pop(gone).link, self.state)
-                link = links.open_async_link(self._settings, self._client, self.address)
-                attached = self._attached[loop] = _Attachment(link)
-                links.reuse_writer(link, self.state)
-            self.link = attached.link
-            return attached
+        Raises:
+            RuntimeError: Another loop uses the memory.
+        """
+        return self._attach().link
 
-    def _check_open(self) -> None:
+    def _attach(self) -> _Attachment:
         if self.is_closed:
             raise ClosedError("this memory was closed")
+        loop = asyncio.get_running_loop()
+        if self._attached and self._attached[0].loop is not loop:
+            if self._attached[0].is_in_use:
+                raise RuntimeError("another event loop uses this memory: open one for each loop")
+            _leave(self._attached, self.state)
+            self.state.distrust()
+        if not self._attached:
+            link = links.open_async_link(self._settings, self._client, self.address)
+            self._attached.append(_Attachment(loop, link))
+            links.reuse_writer(link, self.state)
+        return self._attached[0]
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
-        loop = asyncio.get_running_loop()
-        attached = self._attach(loop)
-        execute = attached.link.execute
+        attached = self._attach()
+        link = attached.link
         async with attached.lock:
+            if self.is_closed:
+                raise ClosedError("this memory was closed")
             try:
-                await self._hold(loop)
-                self._check_open()
-                self._check_trust(attached.link)
+                self._check_trust(attached)
                 call = next(flow)
                 while True:
                     try:
-                        reply = await execute(call)
+                        reply = await link.execute(call)
                     except RedisMemoryError as error:
                         call = flow.throw(error)
                     else:
-                        self._check_trust(attached.link)
+                        self._check_trust(attached)
                         call = flow.send(reply)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            finally:
-                self._let_go(loop)
 
-    def _check_trust(self, link: AsyncLink) -> None:
-        if self._trusted != (link, link.reconnects):
-            self._trusted = (link, link.reconnects)
+    def _check_trust(self, attached: _Attachment) -> None:
+        if attached.reconnects != attached.link.reconnects:
+            attached.reconnects = attached.link.reconnects
             self.state.distrust()
 
-    async def _hold(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until no other loop is in the middle of a flow.
-
-        Raises:
-            RuntimeError: One is, and has been stopped there.
-        """
-        while True:
-            with self._guard:
-                holder = self._holder
-                if holder is None or holder.is_closed():
-                    self._holder = loop
-                    return
-            if not holder.is_running():
-                raise RuntimeError("another event loop was stopped while it used this memory")
-            await asyncio.sleep(_PAUSE_S)
-
-    def _let_go(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._guard:
-            if self._holder is loop:
-                self._holder = None
-
     async def close(self) -> None:
-        """Refuse every later call; close this loop's connections if no other memory uses them."""
-        loop = asyncio.get_running_loop()
-        attached = self._attached.get(loop)
-        if attached is None:
+        """Refuse every later call; close the connections if no other memory uses them."""
+        if self.is_closed or not self._attached:
             self.is_closed = True
             return
+        attached = self._attach()
         async with attached.lock:
             self.is_closed = True
-        if self._attached.pop(loop, None) is not None:
-            links.leave(attached.link, self.state)
-            if links.is_unused(attached.link):
-                await attached.link.close()
+        _leave(self._attached, self.state)
+        if links.is_unused(attached.link):
+            await attached.link.close()
 
     def after_fork(self) -> None:
-        """Begin anew in a forked child: another writer, and links of its own."""
-        self._guard = threading.Lock()
-        self._holder = None
-        self.link = None
+        """Begin anew in a forked child: another writer, and a link of its own."""
         self._attached.clear()
         self.state.renew_writer()
 

@@ -9,7 +9,6 @@ import logging
 import math
 import multiprocessing
 import random
-import threading
 import time
 import uuid
 import warnings
@@ -506,28 +505,21 @@ def test_two_threads_with_loops_of_their_own_lose_nothing(server: Server, name: 
     check_writers(server, name, [*itertools.chain(*sums)])
 
 
-def test_two_loops_may_share_one_memory(server: Server, name: str) -> None:
-    """Their calls take turns: no change is lost or doubled, and each gets its own answer."""
+def test_two_running_loops_do_not_share_one_memory(server: Server, name: str) -> None:
+    """The second one is told to open its own; the first one goes on."""
     memory = AsyncConversationMemory(name, server.url, timeout_s=5)
-    together = threading.Barrier(2, timeout=10)
-    sums: dict[str, list[int | float]] = {}
 
-    async def work(writer: str) -> None:
-        sums[writer] = await write_as(writer, memory)
+    async def second() -> None:
+        await memory.count.increment()
 
-    async def end() -> None:
+    async def first() -> None:
+        await memory.count.increment()
+        with pytest.raises(RuntimeError, match="one for each loop"):
+            await asyncio.to_thread(asyncio.run, second())
+        assert await memory.count.increment() == 2
         await aio.close(memory)
 
-    def run(writer: str) -> None:
-        with asyncio.Runner() as runner:
-            together.wait()
-            runner.run(work(writer))
-            together.wait()
-            runner.run(end())
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, "ab"))
-    check_writers(server, name, [*sums["a"], *sums["b"]])
+    asyncio.run(first())
 
 
 def increment_and_append(memory: AsyncConversationMemory, writer: str) -> None:
