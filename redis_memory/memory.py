@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from redis_memory.core import flows
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import Flow, State
 from redis_memory.errors import InvalidNameError
@@ -35,7 +34,7 @@ class BlockingCore(Core):
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         link = links.open_link(settings, client)
         links.reuse_writer(link, state)
-        self.driver = Driver(state, link)
+        self.driver: Driver = Driver(state, link)
         # of the driver, not of the memory: a proxy may outlive the memory it was read from
         self._leave = weakref.finalize(self.driver, links.leave, link, state)
         self._leave.atexit = False
@@ -159,10 +158,12 @@ class Memory(Face):
             return False
 
     def __iter__(self) -> Iterator[str]:
-        return iter(core_of(self).run(flows.names(core_of(self).state)))
+        core = core_of(self)
+        return iter(core.run(core.naming()))
 
     def __len__(self) -> int:
-        return len(core_of(self).run(flows.names(core_of(self).state)))
+        core = core_of(self)
+        return len(core.run(core.naming()))
 
     def __dir__(self) -> list[str]:
         return [*(name for name in object.__dir__(self) if name.startswith("_")), *self]

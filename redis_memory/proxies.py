@@ -39,13 +39,13 @@ class Origin:
     __slots__ = ("host", "is_reassigned", "parent", "place", "root")
 
     def __init__(self, host: Host, place: Place, root: Any, parent: Any) -> None:
-        self.host = host
-        self.place = place
+        self.host: Host = host
+        self.place: Place = place
         # the proxy of the whole attribute; None in that proxy itself and inside a tuple
-        self.root = root
-        self.parent = parent
+        self.root: Any = root
+        self.parent: Any = parent
         # True between the two halves of `memory.x += y`: the change, and the assignment
-        self.is_reassigned = False
+        self.is_reassigned: bool = False
 
 
 def wrapped(value: Any, host: Host, source: Source) -> Any:
@@ -283,7 +283,8 @@ class SyncedList(_Synced, list[T]):
     def __mul__(self, times: SupportsIndex) -> list[T]:
         return list(self) * times
 
-    __rmul__ = __mul__
+    def __rmul__(self, times: SupportsIndex) -> list[T]:
+        return list(self) * times
 
 
 class _Items(ItemsView[K, V]):

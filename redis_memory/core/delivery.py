@@ -36,11 +36,11 @@ class Answer:
         missed: bytes | None = None,
         elements: Sequence[bytes] = (),
     ) -> None:
-        self.status = status
-        self.descriptor = descriptor
-        self.result = result
-        self.missed = missed
-        self.elements = elements
+        self.status: bytes = status
+        self.descriptor: bytes | None = descriptor
+        self.result: bytes = result
+        self.missed: bytes | None = missed
+        self.elements: Sequence[bytes] = elements
 
 
 def deliver(state: State, attribute: Attribute, script: str, *arguments: bytes) -> Flow[Answer]:

@@ -27,13 +27,13 @@ class Source:
     def __init__(
         self, state: State, attribute: Attribute, known: bytes, scalar: Any = None
     ) -> None:
-        self.state = state
-        self.attribute = attribute
-        self.generation = state.generation
-        self.kind = known[:1]
-        self.known = known
-        self.scalar = scalar
-        self.moves = Moves()
+        self.state: State = state
+        self.attribute: Attribute = attribute
+        self.generation: int = state.generation
+        self.kind: bytes = known[:1]
+        self.known: bytes = known
+        self.scalar: Any = scalar
+        self.moves: Moves = Moves()
 
     @property
     def is_current(self) -> bool:

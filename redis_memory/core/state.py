@@ -25,7 +25,7 @@ class Head:
     __slots__ = ("_openings", "parts")
 
     def __init__(self, *parts: bytes) -> None:
-        self.parts = parts
+        self.parts: tuple[bytes, ...] = parts
         self._openings: dict[int, bytes] = {}
 
     def opening(self, arguments: int) -> bytes:
@@ -52,11 +52,11 @@ class Call:
     is_change = False
 
     def __init__(self, head: Head, *arguments: bytes) -> None:
-        self.head = head
-        self.arguments = arguments
-        self.attempts = 0
+        self.head: Head = head
+        self.arguments: tuple[bytes, ...] = arguments
+        self.attempts: int = 0
         # the bytes for the wire, by whoever sends it first
-        self.packed = b""
+        self.packed: bytes = b""
 
 
 class NumberedCall(Call):
@@ -67,10 +67,10 @@ class NumberedCall(Call):
 
     def __init__(self, head: Head, turn: int, *arguments: bytes) -> None:
         self.head = head
-        self.arguments = (b"%d" % turn, *arguments)
+        self.arguments: tuple[bytes, ...] = (b"%d" % turn, *arguments)
         self.attempts = 0
         self.packed = b""
-        self.turn = turn
+        self.turn: int = turn
 
 
 # A flow yields calls, is sent their replies, and returns a result: logic without I/O.
@@ -89,9 +89,9 @@ class Writer:
 
     def __init__(self) -> None:
         # 9 random bytes: 2**36 writers before two may be expected to meet
-        self.id = b"_w" + os.urandom(9).hex().encode()
-        self.last = 0
-        self.unsettled = False
+        self.id: bytes = b"_w" + os.urandom(9).hex().encode()
+        self.last: int = 0
+        self.unsettled: bool = False
         self.settled: tuple[int, bytes, bytes] = (0, b"", b"")
 
 
@@ -115,11 +115,11 @@ class Attribute:
     __slots__ = ("_heads", "content", "copy", "encoded", "memory", "name", "reader")
 
     def __init__(self, keys: Keys, name: str) -> None:
-        self.name = name
-        self.encoded = check_name(name)
-        self.memory = keys.memory
-        self.content = keys.content(self.encoded)
-        self.reader = Head.script(SCRIPTS["read"], (self.memory, self.content), self.encoded)
+        self.name: str = name
+        self.encoded: bytes = check_name(name)
+        self.memory: bytes = keys.memory
+        self.content: bytes = keys.content(self.encoded)
+        self.reader: Head = Head.script(SCRIPTS["read"], (self.memory, self.content), self.encoded)
         self.copy: Copy | None = None
         self._heads: dict[str, Head] = {}
 
@@ -157,15 +157,15 @@ class State:
         limits: Limits = DEFAULT_LIMITS,
         writer: Writer | None = None,
     ) -> None:
-        self.keys = Keys(prefix, conversation_id)
-        self.conversation_id = conversation_id
-        self.limits = limits
-        self.inside = contents.inside(limits)
-        self.writer = writer or Writer()
-        self.data_losses = 0
+        self.keys: Keys = Keys(prefix, conversation_id)
+        self.conversation_id: str | None = conversation_id
+        self.limits: Limits = limits
+        self.inside: Limits = contents.inside(limits)
+        self.writer: Writer = writer or Writer()
+        self.data_losses: int = 0
         # moved by every reconnection: behind it may be an older or another state of the data, so
         # no copy from before it is brought up to date by what came since
-        self.generation = 0
+        self.generation: int = 0
         self.attributes: dict[str, Attribute] = {}
 
     @property

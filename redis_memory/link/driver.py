@@ -20,9 +20,9 @@ class Driver:
     __slots__ = ("__weakref__", "_lock", "_reconnects", "is_closed", "link", "state")
 
     def __init__(self, state: State, link: Link) -> None:
-        self.state = state
-        self.link = link
-        self.is_closed = False
+        self.state: State = state
+        self.link: Link = link
+        self.is_closed: bool = False
         self._reconnects = link.reconnects
         # reentrant: the key function of a sort may read the memory it sorts
         self._lock = threading.RLock()

@@ -57,10 +57,10 @@ class Link:
     def __init__(self, address: Address, timeout_s: float) -> None:
         self.address = address
         self.timeout_s = timeout_s
-        self.is_verified = False
+        self.is_verified: bool = False
         # what the last call told: None before the first one
         self.is_online: bool | None = None
-        self.reconnects = 0
+        self.reconnects: int = 0
         self.users = 0
         self._idle: deque[Wire] = deque()
 

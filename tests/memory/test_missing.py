@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from redis_memory import ConversationMemory, clear
+from redis_memory import ConversationMemory, clear, push, setdefault, snapshot, window
 from tests.servers import Server
 
 WORKERS = 8
@@ -237,3 +237,26 @@ def test_what_one_thread_saw_missing_is_its_own(mem: ConversationMemory) -> None
         assert mem.messages == ["first"]
         pool.submit(setattr, mem, "messages", []).result()
     assert mem.messages == []
+
+
+WAYS_TO_SEE: dict[str, Callable[[ConversationMemory], object]] = {
+    "push": lambda memory: push(memory, "box", "mine"),
+    "setdefault": lambda memory: setdefault(memory, "box", ["mine"]),
+    "window": lambda memory: window(memory, "box"),
+    "snapshot": snapshot,
+    "iteration": list,
+    "length": len,
+    "dir": dir,
+}
+
+
+@pytest.mark.parametrize("see", WAYS_TO_SEE.values(), ids=list(WAYS_TO_SEE))
+def test_every_way_of_seeing_it_counts(
+    mem: ConversationMemory, other: ConversationMemory, see: Callable[[ConversationMemory], object]
+) -> None:
+    """Who has seen by any means that the list is there, and then assigns an empty one, resets it."""
+    assert not hasattr(mem, "box")
+    other.box = ["theirs"]
+    see(mem)
+    mem.box = []
+    assert other.box == []
