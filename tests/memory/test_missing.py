@@ -254,7 +254,7 @@ WAYS_TO_SEE: dict[str, Callable[[ConversationMemory], object]] = {
 def test_every_way_of_seeing_it_counts(
     mem: ConversationMemory, other: ConversationMemory, see: Callable[[ConversationMemory], object]
 ) -> None:
-    """Who has seen by any means that the list is there, and then assigns an empty one, resets it."""
+    """Who has seen that the list is there, by whatever means, resets it by an empty one."""
     assert not hasattr(mem, "box")
     other.box = ["theirs"]
     see(mem)
