@@ -7,22 +7,17 @@ the names of their blocking twins.
 
 from __future__ import annotations
 
-import asyncio
-import weakref
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from time import perf_counter
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
 from redis_memory.core import flows
 from redis_memory.core.keys import normal_id
-from redis_memory.core.places import Path
-from redis_memory.core.state import Flow, State
-from redis_memory.errors import InvalidNameError, OfflineError
-from redis_memory.face import CORE, MISSING, Core, Face, Status, missing, standing
-from redis_memory.link.async_driver import AsyncDriver, ReadOnly
-from redis_memory.proxies import changing
+from redis_memory.core.state import State
+from redis_memory.errors import OfflineError
+from redis_memory.face import CORE, Face, Status, missing, standing
+from redis_memory.handles import AsyncCore, AsyncHandle
 from redis_memory.settings import Settings
 
 __all__ = [
@@ -39,268 +34,13 @@ __all__ = [
     "window",
 ]
 
-T = TypeVar("T")
 Number = int | float
-Task = asyncio.Task[Any]
-
-
-def _current_task() -> Task | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no event loop runs
-        return None
-
-
-class _SeenByTask:
-    """The names that a task last saw to be missing."""
-
-    def __init__(self) -> None:
-        self._by_task: weakref.WeakKeyDictionary[Task, set[str]] = weakref.WeakKeyDictionary()
-
-    @property
-    def missing(self) -> set[str]:
-        return self._by(_current_task())
-
-    @contextmanager
-    def shared(self, name: str, task: Task | None) -> Iterator[None]:
-        """Let the task that runs now see of one name what another one saw, and the reverse."""
-        here, there = self.missing, self._by(task)
-        if name in there:
-            here.add(name)
-        try:
-            yield
-        finally:
-            (there.add if name in here else there.discard)(name)
-
-    def _by(self, task: Task | None) -> set[str]:
-        return set() if task is None else self._by_task.setdefault(task, set())
-
-
-class AsyncCore(Core):
-    """What stands behind one async memory object."""
-
-    __slots__ = ("driver", "seen_by_task")
-
-    def __init__(self, state: State, settings: Settings, client: Any) -> None:
-        self.driver: AsyncDriver = AsyncDriver(state, settings, client)
-        self.seen_by_task: _SeenByTask = _SeenByTask()
-        is_injected = client is not None
-        super().__init__(state, settings, ReadOnly(), self.seen_by_task, is_injected=is_injected)
-
-    async def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its end."""
-        return await self.driver.run(flow)
 
 
 def core_of(memory: AsyncMemory) -> AsyncCore:
     """What stands behind a memory, for the functions that take one."""
     core: AsyncCore = memory.__dict__[CORE]
     return core
-
-
-class AsyncHandle:
-    """One attribute of an async memory, or a place inside it: `memory.profile["prefs"]`.
-
-    Making one touches no network. What `await` gives is a real list, dict or set, or a plain value;
-    to change a container, await the mutator on the handle. All mutators of list, dict and set are
-    here; one that the value does not have raises AttributeError.
-
-    Cost: `await handle` one round trip; a mutator two, the first of which is O(1) when nothing has
-    changed. `set`, `delete` and `exists` of an attribute take one.
-    """
-
-    __slots__ = ("_is_item", "_memory", "_name", "_path", "_task")
-
-    def __init__(
-        self, memory: AsyncMemory, name: str, path: Path = (), *, is_item: bool = False
-    ) -> None:
-        self._memory = memory
-        self._name = name
-        self._path = path
-        self._is_item = is_item
-        self._task = _current_task()
-
-    def __repr__(self) -> str:
-        return f"<AsyncHandle {self._place()} of {core_of(self._memory).state.label}>"
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._run(self._reading()).__await__()
-
-    def __getitem__(self, step: Any) -> AsyncHandle:
-        return self._at((*self._path, step))
-
-    def __setitem__(self, step: Any, value: Any) -> NoReturn:
-        raise TypeError(f"write `await memory.{self._place(step)}.set(value)`")
-
-    def __delitem__(self, step: Any) -> NoReturn:
-        raise TypeError(f"write `await memory.{self._place(step)}.delete()`")
-
-    def __iter__(self) -> NoReturn:
-        raise TypeError(f"write `for item in await memory.{self._place()}`")
-
-    def __contains__(self, item: object) -> NoReturn:
-        raise TypeError(f"write `{item!r} in await memory.{self._place()}`")
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError(f"write `if await memory.{self._place()}`, or `.exists()`")
-
-    def __eq__(self, other: object) -> NoReturn:
-        raise TypeError(f"write `await memory.{self._place()} == ...`")
-
-    def __hash__(self) -> int:
-        return id(self)  # `asyncio.gather` keeps what it waits for in a dict
-
-    def _place(self, *steps: Any) -> str:
-        return self._name + "".join(f"[{step!r}]" for step in (*self._path, *steps))
-
-    async def _run(self, flow: Flow[T]) -> T:
-        core = core_of(self._memory)
-        if self._task is asyncio.current_task():
-            return await core.run(flow)
-        # `asyncio.gather` and, before Python 3.12, `wait_for` run this in a task of its own: what
-        # it sees, the task that wrote `memory.x` sees
-        with core.seen_by_task.shared(self._name, self._task):
-            return await core.run(flow)
-
-    def _missing(self) -> AttributeError | KeyError:
-        if self._is_item:
-            return KeyError(self._name)
-        return missing(core_of(self._memory), self._name, self._memory)
-
-    def _reading(self) -> Flow[Any]:
-        """What the place reads as."""
-        core = core_of(self._memory)
-        try:
-            value: Any = yield from core.reading(self._name)
-        except InvalidNameError:
-            value = MISSING
-        if value is MISSING:
-            raise self._missing()
-        for step in self._path:
-            value = value[step]
-        return value
-
-    def _changing(self, method: str, *arguments: Any, **options: Any) -> Flow[Any]:
-        box = yield from self._reading()
-        return (yield from changing(box, method, arguments, options))
-
-    def _at(self, path: Path) -> AsyncHandle:
-        return AsyncHandle(self._memory, self._name, path, is_item=self._is_item)
-
-    def _parent(self) -> AsyncHandle:
-        return self._at(self._path[:-1])
-
-    async def set(self, value: Any) -> None:
-        """Assign. Errors as for the blocking `memory.x = value`."""
-        if self._path:
-            await self._run(self._parent()._changing("__setitem__", self._path[-1], value))
-        else:
-            self._memory._check_writable(self._name, InvalidNameError)
-            await self._run(core_of(self._memory).assigning(self._name, value))
-
-    async def delete(self) -> None:
-        """Delete; AttributeError, KeyError or IndexError when there is nothing."""
-        if self._path:
-            await self._run(self._parent()._changing("__delitem__", self._path[-1]))
-            return
-        self._memory._check_writable(self._name, KeyError)
-        try:
-            was_there = await self._run(core_of(self._memory).deleting(self._name))
-        except InvalidNameError:
-            was_there = False
-        if not was_there:
-            raise self._missing()
-
-    async def exists(self) -> bool:
-        """Whether there is something at this place."""
-        if not self._path:
-            try:
-                return await self._run(core_of(self._memory).finding(self._name))
-            except InvalidNameError:
-                return False
-        try:
-            await self
-        except (AttributeError, LookupError):
-            return False
-        return True
-
-    async def get(self, default: Any = None) -> Any:
-        """The value, or the default when there is none."""
-        try:
-            return await self
-        except (AttributeError, LookupError):
-            return default
-
-    async def increment(self, by: Number = 1) -> Number:
-        """Add to a number attribute, atomically; a missing one counts as 0. One round trip."""
-        if self._path:
-            raise TypeError("only a whole attribute can be incremented, not a place inside it")
-        return await self._run(core_of(self._memory).incrementing(self._name, by))
-
-    async def append(self, value: Any, /) -> None:
-        """As `list.append`."""
-        await self._run(self._changing("append", value))
-
-    async def extend(self, values: Any, /) -> None:
-        """As `list.extend`."""
-        await self._run(self._changing("extend", values))
-
-    async def insert(self, index: Any, value: Any, /) -> None:
-        """As `list.insert`."""
-        await self._run(self._changing("insert", index, value))
-
-    async def pop(self, *arguments: Any) -> Any:
-        """As `list.pop`, `dict.pop` or `set.pop`: each value goes to exactly one taker."""
-        return await self._run(self._changing("pop", *arguments))
-
-    async def popitem(self) -> tuple[Any, Any]:
-        """As `dict.popitem`."""
-        item: tuple[Any, Any] = await self._run(self._changing("popitem"))
-        return item
-
-    async def remove(self, value: Any, /) -> None:
-        """As `list.remove` or `set.remove`."""
-        await self._run(self._changing("remove", value))
-
-    async def sort(self, **options: Any) -> None:
-        """As `list.sort`."""
-        await self._run(self._changing("sort", **options))
-
-    async def reverse(self) -> None:
-        """As `list.reverse`."""
-        await self._run(self._changing("reverse"))
-
-    async def clear(self) -> None:
-        """As `list.clear`, `dict.clear` or `set.clear`: the empty container stays."""
-        await self._run(self._changing("clear"))
-
-    async def update(self, *others: Any, **named: Any) -> None:
-        """As `dict.update` or `set.update`."""
-        await self._run(self._changing("update", *others, **named))
-
-    async def setdefault(self, key: Any, default: Any = None, /) -> Any:
-        """As `dict.setdefault`."""
-        return await self._run(self._changing("setdefault", key, default))
-
-    async def add(self, member: Any, /) -> None:
-        """As `set.add`."""
-        await self._run(self._changing("add", member))
-
-    async def discard(self, member: Any, /) -> None:
-        """As `set.discard`."""
-        await self._run(self._changing("discard", member))
-
-    async def difference_update(self, *others: Any) -> None:
-        """As `set.difference_update`."""
-        await self._run(self._changing("difference_update", *others))
-
-    async def intersection_update(self, *others: Any) -> None:
-        """As `set.intersection_update`."""
-        await self._run(self._changing("intersection_update", *others))
-
-    async def symmetric_difference_update(self, other: Any, /) -> None:
-        """As `set.symmetric_difference_update`."""
-        await self._run(self._changing("symmetric_difference_update", other))
 
 
 class AsyncMemory(Face):
@@ -335,22 +75,22 @@ class AsyncMemory(Face):
     def __getattr__(self, name: str) -> AsyncHandle:
         if name.startswith("_"):  # or copy and pickle recurse before __init__ has run
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return AsyncHandle(self, name)
+        return AsyncHandle(core_of(self), self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):
-            self._check_writable(name, AttributeError)
-            raise TypeError(f"write `await memory.{name}.set(value)`")
-        object.__setattr__(self, name, value)
+        if name.startswith("_") or hasattr(type(self), name):
+            object.__setattr__(self, name, value)  # which refuses a property such as the id
+            return
+        raise TypeError(f"write `await memory.{name}.set(value)`")
 
     def __delattr__(self, name: str) -> None:
-        if not name.startswith("_"):
-            self._check_writable(name, AttributeError)
-            raise TypeError(f"write `await memory.{name}.delete()`")
-        object.__delattr__(self, name)
+        if name.startswith("_") or hasattr(type(self), name):
+            object.__delattr__(self, name)
+            return
+        raise TypeError(f"write `await memory.{name}.delete()`")
 
     def __getitem__(self, name: str) -> AsyncHandle:
-        return AsyncHandle(self, name, is_item=True)
+        return AsyncHandle(core_of(self), self, name, is_item=True)
 
     def __setitem__(self, name: str, value: Any) -> NoReturn:
         raise TypeError(f"write `await memory[{name!r}].set(value)`")
@@ -371,9 +111,6 @@ class AsyncMemory(Face):
         core = core_of(self)
         for name in await core.run(core.naming()):
             yield name
-
-    def _check_writable(self, name: str, error: type[Exception]) -> None:
-        """Raise `error` for a name that is not the user's."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -401,10 +138,6 @@ class AsyncConversationMemory(AsyncMemory):
     def conversation_id(self) -> str:
         """The id, as text."""
         return str(core_of(self).state.conversation_id)
-
-    def _check_writable(self, name: str, error: type[Exception]) -> None:
-        if name == "conversation_id":
-            raise error("conversation_id is read-only")
 
 
 async def snapshot(memory: AsyncMemory) -> dict[str, Any]:

@@ -19,6 +19,7 @@ LAYERS = {
     "redis_memory.link": 3,
     "redis_memory.proxies": 4,
     "redis_memory.face": 5,
+    "redis_memory.handles": 5,
     "redis_memory.memory": 5,
     "redis_memory.aio": 5,
     "redis_memory.control": 5,
