@@ -34,7 +34,7 @@ from tests.servers import Server
 from tests.waiting import async_wait_until, wait_until
 
 MANY = 200
-TIMEOUT_S = 0.2
+TIMEOUT_S = 0.3
 # for a machine that does other things as well; to wait twice is still too long
 GRACE_S = 0.25
 
