@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from sys import getrefcount
 from typing import Any, Literal, Protocol
 
 from redis_memory.core import flows, reading
@@ -83,7 +84,7 @@ class Core:
         if (
             spare is not None
             and _COUNTS_REFERENCES
-            and sys.getrefcount(spare) == _UNSHARED
+            and getrefcount(spare) == _UNSHARED
             and spare._origin.place.source.known == copy.descriptor
         ):
             spare._origin.is_reassigned = False

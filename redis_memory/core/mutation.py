@@ -86,13 +86,14 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
     state, attribute, known = source.state, source.attribute, source.known
     packed, plain = copy_in(value, state.inside)
     writer = state.writer
-    if writer.unsettled or not source.is_current:
+    # `source.is_current`, written out: twice in each append it would cost 0.2 us
+    if writer.unsettled or not known or source.generation != state.generation:
         yield from mutate(source, box, list, "append", (plain,), {})
         return
     call = begin(writer, attribute.head("append", writer), known, b"append", packed)
     reply = yield call
     if succeeded(writer, call, reply):
-        if len(reply) == _NOTHING_MISSED and source.is_current:
+        if len(reply) == _NOTHING_MISSED and source.generation == state.generation:
             copy = attribute.copy
             if copy is not None and copy.descriptor == known:
                 copy.descriptor = b""

@@ -27,8 +27,11 @@ def question(attribute: Attribute) -> Call:
     if copy is None:
         return Call(attribute.reader, b"")
     asked = copy.question
-    if asked is None or asked.arguments[0] is not copy.descriptor:
+    if asked is None:
         asked = copy.question = Call(attribute.reader, copy.descriptor)
+    elif asked.arguments[0] is not copy.descriptor:
+        asked.arguments = (copy.descriptor,)
+        asked.packed = b""
     return asked
 
 
