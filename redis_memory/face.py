@@ -56,17 +56,18 @@ class Core:
         """What an attribute reads as, `MISSING` when there is none."""
         state = self.state
         attribute = state.attribute(name)
-        generation = state.generation
-        reply = yield reading.question(attribute)
-        if generation != state.generation:
+        asked = reading.question(attribute)
+        copy, known, generation = attribute.copy, asked.arguments[0], state.generation
+        reply = yield asked
+        if generation != state.generation or not reading.is_still(attribute, copy, known):
             copy = yield from reading.read(state, name)
-        elif reply == b"same":
-            copy = attribute.copy
-        else:
+        elif reply != b"same":
             copy = reading.understood(state, attribute, reply)
         missing = self.seen.missing
         if copy is None:
             missing.add(name)
+            self.spares.pop(name, None)
+            state.forget(name)
             return MISSING
         if missing:
             missing.discard(name)
@@ -106,6 +107,7 @@ class Core:
         only_if_missing = is_empty and name in missing
         yield from flows.assign(self.state, name, value, only_if_missing=only_if_missing)
         missing.discard(name)
+        self.spares.pop(name, None)
 
     def deleting(self, name: str) -> Flow[bool]:
         """Delete an attribute; whether there was one."""
@@ -114,6 +116,7 @@ class Core:
         except InvalidNameError:
             return False
         self.seen.missing.add(name)
+        self.spares.pop(name, None)
         return was_there
 
     def finding(self, name: str) -> Flow[bool]:
@@ -163,6 +166,7 @@ class Core:
     def clearing(self) -> Flow[None]:
         """Delete every attribute."""
         yield from flows.clear(self.state)
+        self.spares.clear()
         self.seen.missing.update(self.state.attributes)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, ItemsView, Iterator, ValuesView
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, SupportsIndex, TypeVar
 
+from redis_memory.core.arguments import read_out
 from redis_memory.core.inside import Place, mutate_inside
 from redis_memory.core.mutation import BUILDERS, append, mutate
 from redis_memory.core.places import Path, detached, holds_container
@@ -36,7 +37,7 @@ class Host(Protocol):
 class Origin:
     """Where a proxy came from: its host, its place, and the proxy it was taken out of."""
 
-    __slots__ = ("host", "is_reassigned", "parent", "place", "root")
+    __slots__ = ("host", "is_reassigned", "parent", "place", "resets", "root")
 
     def __init__(self, host: Host, place: Place, root: Any, parent: Any) -> None:
         self.host: Host = host
@@ -46,6 +47,8 @@ class Origin:
         self.parent: Any = parent
         # True between the two halves of `memory.x += y`: the change, and the assignment
         self.is_reassigned: bool = False
+        # how often this process had assigned or deleted the attribute by then
+        self.resets: int = 0
 
 
 def wrapped(value: Any, host: Host, source: Source) -> Any:
@@ -117,6 +120,7 @@ class _Synced:
         return _taken(value, origin.host, origin.place, (step,), root, self, into_list=is_list)
 
     def _change(self, method: str, *arguments: Any, **options: Any) -> Any:
+        arguments, options = read_out(self._base, method, arguments, options)
         return self._origin.host.run(self._changing(method, arguments, options))
 
     def _changing(
@@ -182,6 +186,8 @@ def is_second_half(value: object, attribute: Attribute, path: Path) -> bool:
         return False
     value._origin.is_reassigned = False
     place = value._origin.place
+    if value._origin.resets != attribute.resets:
+        return False  # assigned or deleted since, so this is no second half
     return place.source.attribute is attribute and place.path == path
 
 
@@ -201,6 +207,7 @@ def _mutator(base: type, name: str) -> Callable[..., Any]:
             return NotImplemented
         self._change(name, other)
         self._origin.is_reassigned = True
+        self._origin.resets = self._origin.place.source.attribute.resets
         return self
 
     @functools.wraps(getattr(base, name))

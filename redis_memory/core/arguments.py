@@ -11,19 +11,19 @@ _LIST_INDEXED = ("__setitem__", "__delitem__", "pop")
 _LIST_KEEPS_INDEXES = ("append", "extend", "__iadd__", "__setitem__")
 
 
-def prepared(
-    base: type, box: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Read iterators once, and count indexes from the start of the list as the caller sees it.
+class Seen(int):
+    """An index that means the element that was seen there, also where it is one of the two ends."""
 
-    Others may make the list longer before the change arrives; -1 would mean another element then.
-    The two ends that `pop` takes from stay what they are.
-    """
+
+def read_out(
+    base: type, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Read iterators, once and before anything else: they may take long, or use the memory."""
     if base is list:
-        if method in _LIST_INDEXED and arguments:
-            return (_pinned(box, method, arguments[0]), *_values(*arguments)), options
         if method in ("extend", "__iadd__"):
             return tuple(map(list, arguments)), options
+        if method == "__setitem__" and isinstance(arguments[0], slice):
+            return (arguments[0], *map(list, arguments[1:])), options
     elif base is dict and method in ("update", "__ior__"):
         return (dict(*arguments, **options),), {}
     elif base is set and method not in ("add", "discard", "remove"):
@@ -31,8 +31,18 @@ def prepared(
     return arguments, options
 
 
-def _values(index: Any, *values: Any) -> tuple[Any, ...]:
-    return tuple(map(list, values)) if isinstance(index, slice) else values
+def prepared(
+    base: type, box: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """As `read_out`, and with indexes counted from the start of the list as the caller sees it.
+
+    Others may make the list longer before the change arrives; -1 would mean another element then.
+    The two ends that `pop` takes from stay what they are.
+    """
+    arguments, options = read_out(base, method, arguments, options)
+    if base is list and method in _LIST_INDEXED and arguments:
+        return (_pinned(box, method, arguments[0]), *arguments[1:]), options
+    return arguments, options
 
 
 def _pinned(box: list[Any], method: str, index: Any) -> Any:
@@ -42,7 +52,9 @@ def _pinned(box: list[Any], method: str, index: Any) -> Any:
             return slice(start, max(start, stop), step)
         return slice(start, stop if stop >= 0 else None, step) if start >= 0 else slice(0, 0, step)
     if method == "pop":
-        return index if index in (0, -1) else position(box, index, "pop index out of range")
+        if operator.index(index) in (0, -1):
+            return index
+        return Seen(position(box, index, "pop index out of range"))
     return position(box, index, "list assignment index out of range")
 
 
@@ -64,7 +76,7 @@ def is_by_index(base: type, method: str, arguments: tuple[Any, ...]) -> bool:
     """Does the call mean an element by an index seen before?"""
     if base is not list or method not in _LIST_INDEXED:
         return False
-    return method != "pop" or (bool(arguments) and arguments[0] not in (0, -1))
+    return method != "pop" or (bool(arguments) and isinstance(arguments[0], Seen))
 
 
 def moved_paths(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from redis_memory.core.scripts import SCRIPTS
@@ -16,6 +17,8 @@ from redis_memory.errors import (
     RedisMemoryError,
     ServerRefusedError,
 )
+
+_FORGOTTEN_AFTER_S = 6 * 86400
 
 
 class Answer:
@@ -79,6 +82,7 @@ def succeeded(writer: Writer, call: NumberedCall, reply: list[Any]) -> bool:
         # a signal handler may have settled it; `max` takes 0.1 us, and this is the hot path
         if writer.last < call.turn:  # noqa: PLR1730
             writer.last = call.turn
+        writer.answered_at_s = monotonic()
         writer.unsettled = False
         return True
     return False
@@ -119,6 +123,10 @@ def _repeated(
         turn, status, result = state.writer.settled
         if turn != call.turn:
             raise InDoubtError("a change was overtaken by others of the same process")
+    if status == b"error":
+        raise _refused(result)
+    if status == b"cleared":
+        raise InDoubtError("the change was applied, and the memory was cleared before it answered")
     if status == b"skipped":
         return (yield from numbered(state, head, *call.arguments[1:]))
     return Answer(status, None, result)
@@ -143,6 +151,10 @@ def _settle(state: State) -> Flow[None]:
 
 def _after_gap(state: State, call: NumberedCall, head: Callable[[Writer], Head]) -> Flow[Answer]:
     """The server has forgotten changes of this writer, or the writer itself."""
+    idle_s = monotonic() - state.writer.answered_at_s
+    if idle_s > _FORGOTTEN_AFTER_S and call.attempts == 1:
+        state.renew_writer()  # the server drops writers that have been idle for 7 days
+        return (yield from numbered(state, head, *call.arguments[1:]))
     _report_loss(state, state.writer.last)
     if call.attempts > 1:
         raise InDoubtError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from redis_memory.core import contents
 from redis_memory.core.changes import Builder, Change
+from redis_memory.core.places import holds_container
 from redis_memory.core.values import Limits, identity
 from redis_memory.errors import UnstorableValueError
 
@@ -22,7 +23,7 @@ def _put(operation: bytes, limits: Limits, items: Iterable[tuple[Any, Any]]) -> 
         operation,
         arguments,
         lambda box, _: dict.update(box, plain),
-        moved=tuple((key,) for key in plain),
+        moved=tuple((key,) for key, value in plain.items() if holds_container(value)),
     )
 
 

@@ -55,6 +55,7 @@ def assign(state: State, name: str, value: Any, *, only_if_missing: bool = False
     if answer.status != b"ok":
         return False
     attribute.copy = Copy(kind, answer.descriptor, plain) if answer.descriptor else None
+    attribute.resets += 1
     return True
 
 
@@ -63,6 +64,7 @@ def delete(state: State, name: str) -> Flow[bool]:
     attribute = state.attribute(name)
     answer = yield from deliver(state, attribute, "delete", b"", b"delete", _FENCE_S)
     attribute.copy = None
+    attribute.resets += 1
     return answer.status == b"ok"
 
 
@@ -256,3 +258,4 @@ def clear(state: State) -> Flow[None]:
         known = sorted({*known, *map(name_text, answer.elements)})
     for attribute in state.attributes.values():
         attribute.copy = None
+        attribute.resets += 1

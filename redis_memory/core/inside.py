@@ -38,7 +38,9 @@ class Place:
     def below(self, step: Path, *, into_list: bool) -> Place:
         """The place of a container inside this one."""
         lists = (*self.lists, len(self.path)) if into_list else self.lists
-        return Place(self.source, self.path + step, lists, self.source.version)
+        # what a proxy inside an element shows may be older than the proxy of the whole attribute
+        seen = self.seen if self.path else self.source.version
+        return Place(self.source, self.path + step, lists, seen)
 
     def check(self, *, by_index: bool) -> None:
         """Raise StaleProxyError when an index on the way may mean another element.
@@ -89,11 +91,12 @@ def mutate_inside(
         new, result = changed_at(element, place.path[depth:], base, change)
         packed = pack(new, state.inside if depth else state.limits)
         swapped = (_where(place), old, packed, b"1" if moved else b"0")
-        answer = yield from deliver(state, attribute, "swap", source.known, b"swap", *swapped)
+        known = source.known
+        answer = yield from deliver(state, attribute, "swap", known, b"swap", *swapped)
         if answer.status != b"conflict":
             break
         _check_moved(place, answer.descriptor, by_index=by_index)
-        if answer.descriptor is None or not source.is_current:
+        if not source.can_follow(known, answer):
             yield from source.start_again(root)
             element = _element(place, root)
             old = pack(element)
@@ -104,7 +107,7 @@ def mutate_inside(
         raise stale(attribute.name)
     if answer.status != b"ok":
         raise StaleProxyError(f"the place in {attribute.name!r} that this value came from is gone")
-    if answer.descriptor is None or not source.is_current:
+    if not source.can_follow(known, answer):
         yield from source.start_again(root)
     else:
         source.follow(root, answer, _replacement(place, unpack(packed, state.limits), moved))

@@ -10,7 +10,12 @@ from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
-from redis_memory.errors import ConfigurationError, InvalidIdError, InvalidNameError
+from redis_memory.errors import (
+    ConfigurationError,
+    CorruptValueError,
+    InvalidIdError,
+    InvalidNameError,
+)
 
 MAX_ID_BYTES: Final = 512
 MAX_NAME_BYTES: Final = 512
@@ -60,8 +65,15 @@ def check_name(name: object) -> bytes:
 
 
 def name_text(encoded: bytes) -> str:
-    """Return a stored attribute name as text."""
-    return encoded.decode("utf-8", "surrogatepass")
+    """Return a stored attribute name as text.
+
+    Raises:
+        CorruptValueError: It is no name that the library stored.
+    """
+    try:
+        return encoded.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise CorruptValueError("the memory holds a field that is no attribute of ours") from error
 
 
 class Keys:

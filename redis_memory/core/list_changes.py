@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis_memory.core import contents
-from redis_memory.core.arguments import position
+from redis_memory.core.arguments import Seen, position
 from redis_memory.core.changes import Builder, Change
 from redis_memory.core.values import Limits, copy_in, pack, unpack
 
@@ -74,13 +74,13 @@ def delitem(box: list[Any], limits: Limits, index: Any, /) -> Change:
 def pop(box: list[Any], limits: Limits, index: Any = -1, /) -> Change:
     at = operator.index(index)
     # the two ends are whatever the server holds there, so that a list serves as a work queue
-    at_end = at in (0, -1)
+    at_end = at in (0, -1) and not isinstance(index, Seen)
     if not at_end:
         at = position(box, index, "pop index out of range")
     return Change(
         "list",
         b"take",
-        (b"%d" % at,),
+        (b"%d" % at, b"end" if at_end else b"seen"),
         lambda box, _: list.pop(box, at),
         answer=lambda result: unpack(result, limits),
         absent=IndexError("pop from empty list"),

@@ -46,32 +46,36 @@ def mutate(
     yield from source.be_current(box, by_index=is_by_index(base, method, arguments))
     generation = state.generation
     while True:
+        # before the change is worked out: the key function of a sort may change the same list
+        known = source.known
         change = build(box, state.inside, *arguments, **options)
         if change is None:
             return None
         answer = yield from deliver(
-            state, attribute, change.script, source.known, change.operation, *change.arguments
+            state, attribute, change.script, known, change.operation, *change.arguments
         )
         if answer.status != b"conflict":
             break
         seen = source.version
-        if answer.descriptor is None or generation != state.generation:
+        if not source.can_follow(known, answer):
             yield from source.start_again(box)
         else:
             source.follow(box, answer)
         has_moved = source.moves.overtook((0,), (0,), seen) or generation != state.generation
         if change.positional and has_moved:
             raise stale(attribute.name)
-    return (yield from _finished(source, box, base, change, answer))
+    return (yield from _finished(source, box, base, change, known, answer))
 
 
-def _finished(source: Source, box: Any, base: type, change: Change, answer: Answer) -> Flow[Any]:
+def _finished(
+    source: Source, box: Any, base: type, change: Change, known: bytes, answer: Answer
+) -> Flow[Any]:
     """Do here what was done there, and return what the mutator returns."""
-    if answer.status == b"absent" and answer.descriptor and source.is_current:
+    if answer.status == b"absent" and source.can_follow(known, answer):
         source.follow(box, answer)
     if answer.status not in (b"ok", b"exists"):
         return _refusal(source.attribute.name, base, answer.status, change)
-    if answer.descriptor is None or not source.is_current:
+    if not source.can_follow(known, answer):
         yield from source.start_again(box)
     else:
         source.follow(box, answer, change if answer.status == b"ok" else None)
@@ -93,7 +97,8 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
     call = begin(writer, attribute.head("append", writer), known, b"append", packed)
     reply = yield call
     if succeeded(writer, call, reply):
-        if len(reply) == _NOTHING_MISSED and source.generation == state.generation:
+        is_same = source.known is known and source.generation == state.generation
+        if len(reply) == _NOTHING_MISSED and is_same:
             copy = attribute.copy
             if copy is not None and copy.descriptor == known:
                 copy.descriptor = b""
@@ -107,7 +112,7 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
     else:
         answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
     change = list_changes.appended([packed], [plain])
-    yield from _finished(source, box, list, change, answer)
+    yield from _finished(source, box, list, change, known, answer)
 
 
 def _refusal(name: str, base: type, status: bytes, change: Change) -> Any:

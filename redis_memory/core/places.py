@@ -77,6 +77,9 @@ def holds_container(value: object) -> bool:
     return isinstance(value, (list, dict, set))
 
 
+_MOST_MOVES = 64
+
+
 class Moves:
     """When lists moved their elements to other indexes, as far as one proxy knows."""
 
@@ -88,6 +91,8 @@ class Moves:
     def note(self, path: Path, version: int, depth: int | None = None) -> None:
         """Below `path`, steps into lists from `depth` (its own length) on mean other elements."""
         self._moves[path, len(path) if depth is None else depth] = version
+        if len(self._moves) > _MOST_MOVES:  # rather refuse more than remember everything
+            self._moves = {((), 0): max(self._moves.values())}
 
     def overtook(self, path: Path, lists: tuple[int, ...], seen: int) -> bool:
         """Did a list on the way along `path` move since version `seen`?

@@ -14,11 +14,17 @@ def read(state: State, name: str) -> Flow[Copy | None]:
     """The newest state of an attribute, None when it is missing. One round trip."""
     attribute = state.attribute(name)
     while True:
-        generation = state.generation
-        reply = yield question(attribute)
-        if generation != state.generation:
-            continue  # the answer speaks of a copy that is trusted no more
-        return attribute.copy if reply == b"same" else understood(state, attribute, reply)
+        asked = question(attribute)
+        copy, known, generation = attribute.copy, asked.arguments[0], state.generation
+        reply = yield asked
+        if generation != state.generation or not is_still(attribute, copy, known):
+            continue  # the answer speaks of a copy that is another one by now
+        return copy if reply == b"same" else understood(state, attribute, reply)
+
+
+def is_still(attribute: Attribute, copy: Copy | None, known: bytes) -> bool:
+    """Is the copy the one that was asked with? A signal handler may have read or changed it."""
+    return attribute.copy is copy and (copy is None or copy.descriptor is known)
 
 
 def question(attribute: Attribute) -> Call:

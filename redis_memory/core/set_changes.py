@@ -71,7 +71,12 @@ def intersection_update(box: Box, limits: Limits, /, *others: Iterable[object]) 
         return None
     kept = set(others[0]).intersection(*others[1:])
     arguments = _storable(kept, limits)
-    return Change("set", b"keep", arguments, lambda box, _: set.intersection_update(box, kept))
+
+    def apply(box: Box, _: bytes) -> None:
+        # not `&=`: that takes the equal element of `kept`, where the stored one stays
+        set.difference_update(box, [member for member in set.__iter__(box) if member not in kept])
+
+    return Change("set", b"keep", arguments, apply)
 
 
 def symmetric_difference_update(

@@ -45,6 +45,14 @@ class Source:
         """The version of the known state."""
         return parse(self.known, self.attribute.name).version
 
+    def can_follow(self, known: bytes, answer: Answer) -> bool:
+        """Does an answer to who knew `known` tell how to bring the proxy up to date?
+
+        Not when the answer was lost, the connection broke, or a signal handler has changed the
+        attribute since the question.
+        """
+        return bool(answer.descriptor) and self.known is known and self.is_current
+
     def follow(self, box: Any, answer: Answer, change: Change | None = None) -> None:
         """Do here what happened there: what others did before `change`, then `change` itself.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, TypeVar
 
 from redis_memory.core import contents
@@ -85,13 +86,15 @@ class Writer:
     last one that was: its number, status and result.
     """
 
-    __slots__ = ("id", "last", "settled", "unsettled")
+    __slots__ = ("answered_at_s", "id", "last", "settled", "unsettled")
 
     def __init__(self) -> None:
         # 9 random bytes: 2**36 writers before two may be expected to meet
         self.id: bytes = b"_w" + os.urandom(9).hex().encode()
         self.last: int = 0
         self.unsettled: bool = False
+        # by the monotonic clock
+        self.answered_at_s: float = monotonic()
         self.settled: tuple[int, bytes, bytes] = (0, b"", b"")
 
 
@@ -112,7 +115,7 @@ class Copy:
 class Attribute:
     """One attribute of one memory: where it lies, and this process's copy of it."""
 
-    __slots__ = ("_heads", "content", "copy", "encoded", "memory", "name", "reader")
+    __slots__ = ("_heads", "content", "copy", "encoded", "memory", "name", "reader", "resets")
 
     def __init__(self, keys: Keys, name: str) -> None:
         self.name: str = name
@@ -121,6 +124,8 @@ class Attribute:
         self.content: bytes = keys.content(self.encoded)
         self.reader: Head = Head.script(SCRIPTS["read"], (self.memory, self.content), self.encoded)
         self.copy: Copy | None = None
+        # how often this process has assigned or deleted it as a whole
+        self.resets: int = 0
         self._heads: dict[str, Head] = {}
 
     def head(self, script: str, writer: Writer) -> Head:
@@ -187,6 +192,10 @@ class State:
                 raise InvalidNameError("conversation_id is read-only")
             attribute = self.attributes[name] = Attribute(self.keys, name)
         return attribute
+
+    def forget(self, name: str) -> None:
+        """There is no such attribute: nothing is kept for a name that was only asked for."""
+        self.attributes.pop(name, None)
 
     def distrust(self) -> None:
         """The connection broke: what comes back may be a restored backup, or a lagging replica."""

@@ -35,6 +35,7 @@ class AsyncLink:
         self.is_online: bool | None = None
         self.reconnects: int = 0
         self.users = 0
+        self.is_of_client: bool = False
         self._idle: deque[Any] = deque()
         self._connections: set[Any] = set()
 

@@ -62,6 +62,7 @@ class Link:
         self.is_online: bool | None = None
         self.reconnects: int = 0
         self.users = 0
+        self.is_of_client: bool = False
         self._idle: deque[Wire] = deque()
 
     def execute(self, call: Call) -> Any:

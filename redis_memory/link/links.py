@@ -16,7 +16,7 @@ from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
 
-_MOST_WRITERS = 10_000
+_MOST_MEMORIES = 10_000
 
 # reentrant: a memory that is collected while a link is being opened leaves its own
 _lock = threading.RLock()
@@ -34,17 +34,21 @@ class IdleWriters:
     """
 
     def __init__(self) -> None:
-        self._writers: OrderedDict[tuple[str, bytes], Writer] = OrderedDict()
+        self._writers: OrderedDict[tuple[str, bytes], list[Writer]] = OrderedDict()
 
     def take(self, server: str, memory: bytes) -> Writer | None:
         """A writer of this memory that nobody uses."""
-        return self._writers.pop((server, memory), None)
+        idle = self._writers.get((server, memory))
+        try:
+            return idle.pop() if idle else None
+        except IndexError:  # another thread was faster
+            return None
 
     def put(self, server: str, memory: bytes, writer: Writer) -> None:
         """Keep a writer that owes the server nothing."""
         if writer.last and not writer.unsettled:
-            self._writers[server, memory] = writer
-            while len(self._writers) > _MOST_WRITERS:
+            self._writers.setdefault((server, memory), []).append(writer)
+            while len(self._writers) > _MOST_MEMORIES:
                 self._writers.popitem(last=False)
 
     def clear(self) -> None:
@@ -66,6 +70,7 @@ def open_link(settings: Settings, client: Any = None) -> Link:
         link = _links.get(key)
         if link is None:
             link = _links[key] = Link(address_for(settings, client), settings.timeout_s)
+            link.is_of_client = client is not None
         link.users += 1
         return link
 
@@ -82,6 +87,7 @@ def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncLink:
         link = links.get(key)
         if link is None:
             link = links[key] = AsyncLink(to, settings.timeout_s)
+            link.is_of_client = client is not None
         link.users += 1
         return link
 
@@ -115,6 +121,9 @@ def leave(link: Link | AsyncLink, state: State) -> None:
     idle_writers.put(link.address.label, state.keys.memory, state.writer)
     with _lock:
         link.users -= 1
+    # a link by a url stays for the next memory; one by a client would stay with that client
+    if link.is_of_client and is_unused(link) and isinstance(link, Link):
+        link.close()
 
 
 def is_unused(link: Link | AsyncLink) -> bool:

@@ -38,7 +38,7 @@ for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
     pushed = redis.pcall('RPUSH', content, unpack(ARGV, i, math.min(i + 6999, #ARGV)))
   end
   if type(pushed) == 'table' then
-    call('HSET', memory, writer, number .. ' ' .. time[1] .. ' error ', name, field or descriptor)
+    call('HSET', memory, writer, number .. ' ' .. time[1] .. ' error ' .. pushed.err, name, field or descriptor)
     return {number, 'error', '', pushed.err}
   end
 end

@@ -14,7 +14,13 @@ if #undeclared > 4 then return undeclared end
 
 take('ok', '')
 for i = 1, #fields, 2 do
-  if string.sub(fields[i], 1, 1) ~= '_' then call('HDEL', memory, fields[i]) end
+  if string.sub(fields[i], 1, 1) ~= '_' then
+    call('HDEL', memory, fields[i])
+  elseif string.sub(fields[i], 1, 2) == '_w' and fields[i] ~= writer then
+    -- what a writer took last was a value of this memory
+    local head, result = match(fields[i + 1], '^(%d+ %d+ )%l+ (.*)$')
+    if result and result ~= '' then call('HSET', memory, fields[i], head .. 'cleared ') end
+  end
 end
 for i = 2, #KEYS do call('DEL', KEYS[i]) end
 call('HDEL', memory, '_created')

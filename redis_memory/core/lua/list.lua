@@ -27,8 +27,7 @@ local function change_list()
     return describe('')
   elseif operation == 'take' then
     -- the ends belong to whoever comes first; any other index means the element that was seen
-    local is_end = index == '-1' or index == '0'
-    if not is_end and shifted() then return refuse('stale') end
+    if value == 'seen' and shifted() then return refuse('stale') end
     result = call('LINDEX', content, index)
     if not result then return refuse_absent() end
     begin(result)

@@ -9,6 +9,7 @@ end
 local function guarded(change)
   local done, reply = pcall(change)
   if done then return reply end
-  take('error', '')
-  return {number, 'error', '', type(reply) == 'table' and reply.err or reply}
+  local text = type(reply) == 'table' and reply.err or reply
+  take('error', text)
+  return {number, 'error', '', text}
 end
