@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, SupportsIndex
 
@@ -28,7 +30,7 @@ from redis_memory.core.reading import read
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import Call, Copy, Flow, Head, State, Writer
 from redis_memory.core.values import pack
-from redis_memory.errors import WrongKindError
+from redis_memory.errors import CorruptValueError, WrongKindError
 
 # Writers outlive a memory without attributes, to fence off what was sent before it was emptied.
 _FENCE_S = b"604800"
@@ -71,7 +73,14 @@ def delete(state: State, name: str) -> Flow[bool]:
 def names(state: State) -> Flow[list[str]]:
     """The names of the stored attributes, sorted. One round trip."""
     fields = yield Call(Head(b"HKEYS", state.keys.memory))
-    return sorted(name_text(field) for field in fields if not field.startswith(b"_"))
+    return sorted(_readable(field for field in fields if not field.startswith(b"_")))
+
+
+def _readable(fields: Iterable[bytes]) -> Iterator[str]:
+    """Those fields that are names; a foreign one must not hide the others."""
+    for field in fields:
+        with suppress(CorruptValueError):
+            yield name_text(field)
 
 
 def exists(state: State, name: str) -> Flow[bool]:
