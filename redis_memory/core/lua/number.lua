@@ -19,7 +19,8 @@ end
 local time = call('TIME')
 -- A version is the server's time in microseconds, moved on where that would not make it the largest:
 -- no version comes twice, not even in a memory that was lost and begun anew.
-local version = math.max(time[1] * 1000000 + time[2], (tonumber(stored[2] or 0, 16) or 0) + 1)
+local version, newest = time[1] * 1000000 + time[2], stored[2] and tonumber(stored[2], 16)
+if newest and newest >= version then version = newest + 1 end
 if not entry and call('HLEN', memory) > 64 then
   -- a writer must outlive the oldest queue that may be replayed: only those idle for 7 days go
   local fields = call('HGETALL', memory)
