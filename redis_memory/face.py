@@ -59,7 +59,9 @@ class Core:
         asked = reading.question(attribute)
         copy, known, generation = attribute.copy, asked.arguments[0], state.generation
         reply = yield asked
-        if generation != state.generation or not reading.is_still(attribute, copy, known):
+        is_same_copy = attribute.copy is copy and (copy is None or copy.descriptor is known)
+        if not is_same_copy or generation != state.generation:
+            # a signal handler has read or changed it, or the connection broke
             copy = yield from reading.read(state, name)
         elif reply != b"same":
             copy = reading.understood(state, attribute, reply)
