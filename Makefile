@@ -51,9 +51,10 @@ bench: $(VENV)/.installed-embedded,bench  ## speed, as ratios to redis-py in the
 soak: $(DEV)  ## minutes of random faults; prints the seed that repeats them
 	@$(BIN)/python -m pytest -m soak --capture=no $(ARGS)
 
+# Traced, a call takes longer than the pause between two alarms of that test, and never ends.
 cover: $(DEV)  ## the tests, and how much of the library they run: at least 95 %
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest -k 'not alarms_that_raise' $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under=95
 

@@ -364,3 +364,22 @@ def test_another_writer_has_another_name_and_begins_at_one(
     assert before.head.parts != after.head.parts
     assert state.writer.id in after.head.parts
     second.close()
+
+
+def test_a_writer_that_was_idle_for_days_begins_anew_in_silence(
+    state: State, exchange: Exchange
+) -> None:
+    """The server drops writers after 7 days; what it forgot then was no data."""
+    exchange.run(flows.assign(state, "x", 1), ok(1))
+    state.writer.answered_at_s -= 7 * 86400
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert exchange.run(flows.assign(state, "x", 2), [b"2", b"gap", b"0"], ok(1))
+    assert state.data_losses == 0
+
+
+def test_a_result_that_a_clear_has_wiped_is_in_doubt(state: State, exchange: Exchange) -> None:
+    """The change was made, and what it would have answered is gone."""
+    with pytest.raises(InDoubtError, match="cleared"):
+        exchange.run(flows.push(state, "x", 1), [b"1", b"duplicate", b"cleared", b""])
+    assert exchange.run(flows.assign(state, "x", 1), ok(2))
