@@ -105,7 +105,7 @@ class AsyncLink:
         except (OSError, RedisError) as error:
             await self._drop(connection)
             raise failures.from_calling(error, self.address.label) from error
-        except BaseException:
+        except BaseException:  # a signal or cancellation too: its reply is still to come
             await self._drop(connection)
             raise
         self._idle.append(connection)
@@ -126,7 +126,7 @@ class AsyncLink:
         except (OSError, RedisError) as error:
             await self._drop(connection)
             raise failures.from_connecting(error, address.label) from error
-        except BaseException:
+        except BaseException:  # a signal or cancellation too: its reply is still to come
             await self._drop(connection)
             raise
         if not self.is_verified and not address.is_fake:
@@ -148,7 +148,7 @@ class AsyncLink:
         except (OSError, RedisError) as error:
             await self._drop(connection)
             raise failures.from_greeting(error, self.address.label) from error
-        except BaseException:
+        except BaseException:  # a signal or cancellation too: its reply is still to come
             await self._drop(connection)
             raise
 

@@ -121,7 +121,7 @@ class Link:
         except _BROKEN as error:
             wire.close()
             raise failures.from_calling(error, self.address.label) from error
-        except BaseException:
+        except BaseException:  # a signal or cancellation too: its reply is still to come
             wire.close()
             raise
         self._idle.append(wire)
@@ -144,7 +144,7 @@ class Link:
         except (hiredis.ProtocolError, *_BROKEN) as error:
             connection.disconnect()
             raise failures.from_connecting(error, address.label) from error
-        except BaseException:
+        except BaseException:  # a signal or cancellation too: its reply is still to come
             connection.disconnect()
             raise
         if not self.is_verified and not address.is_fake:
@@ -166,7 +166,7 @@ class Link:
         except (hiredis.ProtocolError, *_BROKEN) as error:
             wire.close()
             raise failures.from_greeting(error, self.address.label) from error
-        except BaseException:
+        except BaseException:  # a signal or cancellation too: its reply is still to come
             wire.close()
             raise
 
