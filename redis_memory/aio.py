@@ -13,9 +13,10 @@ from typing import Any, NoReturn, Self
 from uuid import UUID
 
 from redis_memory.core import flows
+from redis_memory.core.conflicts import Conflict
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import State
-from redis_memory.errors import OfflineError
+from redis_memory.errors import AccessDeniedError, OfflineError
 from redis_memory.face import CORE, Face, Status, missing, standing
 from redis_memory.handles import AsyncCore, AsyncHandle
 from redis_memory.settings import Settings
@@ -26,6 +27,8 @@ __all__ = [
     "AsyncMemory",
     "clear",
     "close",
+    "conflicts",
+    "flush",
     "increment",
     "push",
     "setdefault",
@@ -146,7 +149,7 @@ async def snapshot(memory: AsyncMemory) -> dict[str, Any]:
     return await core.run(core.collecting())
 
 
-async def push(memory: AsyncMemory, name: str, *values: Any) -> int:
+async def push(memory: AsyncMemory, name: str, *values: Any) -> int | None:
     """As the blocking `push`."""
     core = core_of(memory)
     return await core.run(core.pushing(name, values))
@@ -163,7 +166,7 @@ async def window(
     return values
 
 
-async def increment(memory: AsyncMemory, name: str, by: Number = 1) -> Number:
+async def increment(memory: AsyncMemory, name: str, by: Number = 1) -> Number | None:
     """As the blocking `increment`."""
     core = core_of(memory)
     return await core.run(core.incrementing(name, by))
@@ -185,14 +188,24 @@ async def status(memory: AsyncMemory) -> Status:
     """As the blocking `status`."""
     core = core_of(memory)
     link = core.driver.attach()
-    round_trip_s = None
+    round_trip_s = reason = None
     try:
         before = perf_counter()
         await core.run(flows.ping())
         round_trip_s = perf_counter() - before
-    except OfflineError:
-        pass
-    return Status.of(core, link.address.label, link.reconnects, round_trip_s)
+    except (OfflineError, AccessDeniedError) as error:
+        reason = error
+    return Status.of(core, link, round_trip_s, reason)
+
+
+async def flush(memory: AsyncMemory, timeout_s: float) -> int:
+    """As the blocking `flush`."""
+    return await core_of(memory).driver.flush(timeout_s)
+
+
+async def conflicts(memory: AsyncMemory) -> list[Conflict]:
+    """As the blocking `conflicts`."""
+    return list(core_of(memory).state.conflicts.kept)
 
 
 async def close(memory: AsyncMemory) -> None:

@@ -6,7 +6,8 @@ from time import perf_counter
 from typing import Any
 
 from redis_memory.core import flows
-from redis_memory.errors import OfflineError
+from redis_memory.core.conflicts import Conflict
+from redis_memory.errors import AccessDeniedError, OfflineError
 from redis_memory.face import Status, missing
 from redis_memory.memory import Memory, core_of
 
@@ -26,7 +27,7 @@ def snapshot(memory: Memory) -> dict[str, Any]:
     return core.run(core.collecting())
 
 
-def push(memory: Memory, name: str, *values: Any) -> int:
+def push(memory: Memory, name: str, *values: Any) -> int | None:
     """Append to a list attribute without reading it first.
 
     Args:
@@ -35,7 +36,8 @@ def push(memory: Memory, name: str, *values: Any) -> int:
         values: In order; all of them become visible at once.
 
     Returns:
-        The length of the list after the last value.
+        The length of the list after the last value; None while the server is away, and the
+        values wait: the length is not known then.
 
     Raises:
         UnstorableValueError: A part of a value has a type that cannot be stored.
@@ -65,11 +67,12 @@ def window(
     return values
 
 
-def increment(memory: Memory, name: str, by: Number = 1) -> Number:
+def increment(memory: Memory, name: str, by: Number = 1) -> Number | None:
     """Add to a number attribute, atomically; a missing one counts as 0.
 
     Returns:
-        The sum, a float when either part is one.
+        The sum, a float when either part is one; None while the server is away, and the number
+        waits to be added: the sum is not known then.
 
     Raises:
         TypeError: `by` is neither int nor float.
@@ -109,20 +112,37 @@ def clear(memory: Memory) -> None:
 def status(memory: Memory) -> Status:
     """How a memory stands. Never raises for a server that is away. Cost: one round trip."""
     core = core_of(memory)
-    link = core.driver.link
-    round_trip_s = None
+    round_trip_s = reason = None
     try:
         before = perf_counter()
         core.run(flows.ping())
         round_trip_s = perf_counter() - before
-    except OfflineError:
-        pass
-    return Status.of(core, link.address.label, link.reconnects, round_trip_s)
+    except (OfflineError, AccessDeniedError) as error:
+        reason = error
+    return Status.of(core, core.driver.link, round_trip_s, reason)
+
+
+def flush(memory: Memory, timeout_s: float) -> int:
+    """Wait until the server has every change of this memory, at most `timeout_s` seconds.
+
+    Returns:
+        How many changes still wait: 0 when all is well.
+
+    Cost: nothing while nothing waits.
+    """
+    return core_of(memory).driver.flush(timeout_s)
+
+
+def conflicts(memory: Memory) -> list[Conflict]:
+    """The last 1,000 conflicts of a memory, oldest first; `status` counts all. No round trip."""
+    return list(core_of(memory).state.conflicts.kept)
 
 
 def close(memory: Memory) -> None:
     """Close a memory; its connections too, when no other memory uses them.
 
+    Waits for the changes that the server does not have yet, at most `close_timeout_s` seconds.
+    What is left then stays in the journal; without one it is lost, and a DataLossWarning says so.
     Later use raises ClosedError.
     """
     core_of(memory).close()

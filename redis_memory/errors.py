@@ -11,10 +11,13 @@ RedisMemoryError
 ├── ConfigurationError (ValueError)         a setting or a url that cannot work
 ├── OfflineError (ConnectionError)          the server cannot be reached now
 │   └── InDoubtError                        and nobody knows whether the last change was applied
+├── QueueFullError (RuntimeError)           too many changes wait for the server already
+├── NotReplicatedError (RuntimeError)       a change was made, and too few replicas have it
 ├── AccessDeniedError (PermissionError)     the server refuses this user or this password
 ├── ServerRefusedError (RuntimeError)       the server answered with an error
 │   └── UnsupportedServerError              too old, or it forbids what the library needs
 ├── EmbeddedServerError (RuntimeError)      the server we start ourselves did not start
+├── JournalError (OSError)                  a journal cannot be written, read or taken over
 └── ClosedError (RuntimeError)              the memory was used after `close`
 
 DataLossWarning (UserWarning)               the server forgot changes it had acknowledged
@@ -67,6 +70,14 @@ class InDoubtError(OfflineError):
     """The connection broke after a change was sent: it was applied once, or not at all."""
 
 
+class QueueFullError(RedisMemoryError, RuntimeError):
+    """Too many changes wait for the server already; this one was neither made nor queued."""
+
+
+class NotReplicatedError(RedisMemoryError, RuntimeError):
+    """A change was made by the server, and fewer replicas than wanted have confirmed it."""
+
+
 class AccessDeniedError(RedisMemoryError, PermissionError):
     """The server refuses this user, this password, or this command for this user."""
 
@@ -83,9 +94,21 @@ class EmbeddedServerError(RedisMemoryError, RuntimeError):
     """The embedded server could not be found or started."""
 
 
+class JournalError(RedisMemoryError, OSError):
+    """The journal cannot be written, read or taken over; what it held before is still there."""
+
+
 class ClosedError(RedisMemoryError, RuntimeError):
     """The memory was closed."""
 
 
 class DataLossWarning(UserWarning):
-    """The server no longer knows changes that it had acknowledged."""
+    """The server no longer knows changes that it had acknowledged.
+
+    `forgotten` are how many of them this process had made, `repaired` how many it makes again.
+    """
+
+    def __init__(self, message: str, *, forgotten: int = 0, repaired: int = 0) -> None:
+        super().__init__(message)
+        self.forgotten: int = forgotten
+        self.repaired: int = repaired

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from sys import getrefcount
 from typing import Any, Literal, Protocol
 
-from redis_memory.core import flows, reading
+from redis_memory.core import flows, reading, replica
+from redis_memory.core.conflicts import MISSING, Conflicts
 from redis_memory.core.descriptor import CONTAINERS
 from redis_memory.core.sources import Source
-from redis_memory.core.state import Copy, Flow, State
+from redis_memory.core.state import Bounds, Copy, Flow, State
 from redis_memory.core.values import Limits
-from redis_memory.errors import InvalidNameError
+from redis_memory.errors import InvalidNameError, OfflineError
 from redis_memory.link import credentials
+from redis_memory.link.address import Address
 from redis_memory.proxies import Host, is_second_half, wrapped
 from redis_memory.settings import Settings, resolve
 
 CORE = "_redis_memory_core"
-MISSING = object()
 
 # How many references `sys.getrefcount` sees to a proxy that only `Core.spares` holds: that one, the
 # local variable of `Core.value`, and its own argument.
@@ -56,20 +57,31 @@ class Core:
         """What an attribute reads as, `MISSING` when there is none."""
         state = self.state
         attribute = state.attribute(name)
+        if state.is_waiting:
+            copy = yield from reading.read(state, name)
+            return self._shown(name, copy)
         asked = reading.question(attribute)
         copy, known, generation = attribute.copy, asked.arguments[0], state.generation
-        reply = yield asked
+        try:
+            reply = yield asked
+        except OfflineError as error:
+            return self._shown(name, replica.answer(state, name, error))
         is_same_copy = attribute.copy is copy and (copy is None or copy.descriptor is known)
         if not is_same_copy or generation != state.generation:
             # a signal handler has read or changed it, or the connection broke
             copy = yield from reading.read(state, name)
         elif reply != b"same":
             copy = reading.understood(state, attribute, reply)
+            if state.suspicion is not None:
+                copy = yield from reading.read(state, name)
+        return self._shown(name, copy)
+
+    def _shown(self, name: str, copy: Copy | None) -> Any:
         missing = self.seen.missing
         if copy is None:
             missing.add(name)
             self.spares.pop(name, None)
-            state.forget(name)
+            self.state.forget(name)
             return MISSING
         if missing:
             missing.discard(name)
@@ -134,14 +146,14 @@ class Core:
         self.seen.missing.discard(name)
         return self.value(name, copy)
 
-    def pushing(self, name: str, values: tuple[Any, ...]) -> Flow[int]:
-        """Append without reading first; the length of the list then."""
+    def pushing(self, name: str, values: tuple[Any, ...]) -> Flow[int | None]:
+        """Append without reading first; the length of the list then, None while it waits."""
         length = yield from flows.push(self.state, name, *values)
         self.seen.missing.discard(name)
         return length
 
-    def incrementing(self, name: str, by: flows.Number) -> Flow[flows.Number]:
-        """Add to a number; the sum."""
+    def incrementing(self, name: str, by: flows.Number) -> Flow[flows.Number | None]:
+        """Add to a number; the sum, None while it waits."""
         total = yield from flows.increment(self.state, name, by)
         self.seen.missing.discard(name)
         return total
@@ -172,32 +184,52 @@ class Core:
         self.seen.missing.update(self.state.attributes)
 
 
+class Standing(Protocol):
+    """The link of a memory, as its status sees it."""
+
+    address: Address
+    reconnects: int
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """How a memory stands; none of its values.
 
-    `round_trip_s` is that of one PING, None when offline. `reconnects` counts how often this
-    process had to connect again. `data_loss` counts how often the server was found to have
-    forgotten changes that it had acknowledged to this memory.
+    `round_trip_s` is that of one PING, None when offline; `reason` says why it is offline.
+    `reconnects` counts how often this process had to connect again. `queued` changes of
+    `queued_bytes` wait for the server. `conflicts` counts what met changes of others. `data_loss`
+    counts how often the server was found to have forgotten changes that it had acknowledged to
+    this memory.
     """
 
     online: bool
     server: str
     round_trip_s: float | None
+    reason: str | None
     read_mode: Literal["strong"]
     reconnects: int
+    queued: int
+    queued_bytes: int
+    conflicts: int
     data_loss: int
 
     @classmethod
-    def of(cls, core: Core, server: str, reconnects: int, round_trip_s: float | None) -> Status:
+    def of(
+        cls, core: Core, link: Standing, round_trip_s: float | None, reason: Exception | None
+    ) -> Status:
         """How a memory stands after one PING."""
+        state = core.state
         return cls(
             online=round_trip_s is not None,
-            server=server,
+            server=link.address.label,
             round_trip_s=round_trip_s,
+            reason=None if reason is None else str(reason),
             read_mode=core.settings.read_mode,
-            reconnects=reconnects,
-            data_loss=core.state.data_losses,
+            reconnects=link.reconnects,
+            queued=len(state.queue.operations),
+            queued_bytes=state.queue.bytes,
+            conflicts=state.conflicts.count,
+            data_loss=state.data_losses,
         )
 
 
@@ -217,7 +249,16 @@ class Face:
             raise TypeError("give either url or client, not both")
         resolved = resolve(url, prefix, settings, options)
         limits = Limits(resolved.max_value_bytes, resolved.max_depth, resolved.max_nodes)
-        state = State(resolved.prefix, conversation_id, limits)
+        conflicts = Conflicts(resolved.conflict, resolved.on_conflict)
+        bounds = Bounds(
+            resolved.timeout_s,
+            resolved.queue_operations,
+            resolved.queue_bytes,
+            resolved.repair_operations,
+            resolved.repair_bytes,
+            resolved.repair_s,
+        )
+        state = State(resolved.prefix, conversation_id, limits, bounds=bounds, conflicts=conflicts)
         self.__dict__[CORE] = self._connect(state, resolved, client)
 
     def _connect(self, state: State, settings: Settings, client: Any) -> Core:
@@ -236,7 +277,9 @@ class Face:
         if core is None:
             return f"<{type(self).__name__}, not opened>"
         server, standing = self._standing()
-        return f"<{type(self).__name__}: {core.state.label} at {server}, {standing}>"
+        queued = len(core.state.queue.operations)
+        waiting = f", {queued} queued" if queued else ""
+        return f"<{type(self).__name__}: {core.state.label} at {server}, {standing}{waiting}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         core: Core = self.__dict__[CORE]

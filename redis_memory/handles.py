@@ -8,10 +8,12 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
+from redis_memory.core.conflicts import MISSING
 from redis_memory.core.places import Path
 from redis_memory.core.state import Flow, State
 from redis_memory.errors import InvalidNameError
-from redis_memory.face import MISSING, Core, missing
+from redis_memory.face import Core, missing
+from redis_memory.link import links
 from redis_memory.link.async_driver import AsyncDriver, ReadOnly
 from redis_memory.proxies import changing
 from redis_memory.settings import Settings
@@ -56,13 +58,18 @@ class _SeenByTask:
 class AsyncCore(Core):
     """What stands behind one async memory object."""
 
-    __slots__ = ("driver", "seen_by_task")
+    __slots__ = ("__weakref__", "driver", "seen_by_task")
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
-        self.driver: AsyncDriver = AsyncDriver(state, settings, client)
+        # changes that a memory object of before left behind come first
+        orphan = links.async_orphan(settings, client, state.keys.memory)
+        self.driver: AsyncDriver = orphan or AsyncDriver(state, settings, client)
+        self.driver.users += 1
+        weakref.finalize(self, self.driver.lose_user).atexit = False
         self.seen_by_task: _SeenByTask = _SeenByTask()
         is_injected = client is not None
-        super().__init__(state, settings, ReadOnly(), self.seen_by_task, is_injected=is_injected)
+        seen = self.seen_by_task
+        super().__init__(self.driver.state, settings, ReadOnly(), seen, is_injected=is_injected)
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
@@ -197,7 +204,7 @@ class AsyncHandle:
         except (AttributeError, LookupError):
             return default
 
-    async def increment(self, by: Number = 1) -> Number:
+    async def increment(self, by: Number = 1) -> Number | None:
         """Add to a number attribute, atomically; a missing one counts as 0. One round trip."""
         if self._path:
             raise TypeError("only a whole attribute can be incremented, not a place inside it")

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+from redis_memory.core.conflicts import MISSING
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import Flow, State
 from redis_memory.errors import InvalidNameError
-from redis_memory.face import CORE, MISSING, Core, Face, missing, standing
-from redis_memory.link import links
+from redis_memory.face import CORE, Core, Face, missing, standing
+from redis_memory.link import journals, links
 from redis_memory.link.driver import Driver
+from redis_memory.link.link import Link
 from redis_memory.settings import Settings
 
 T = TypeVar("T")
@@ -29,28 +31,50 @@ class _SeenByThread(threading.local):
 class BlockingCore(Core):
     """What stands behind one blocking memory object."""
 
-    __slots__ = ("_leave", "driver")
+    __slots__ = ("__weakref__", "driver")
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         link = links.open_link(settings, client)
-        links.reuse_writer(link, state)
-        self.driver: Driver = Driver(state, link)
-        # of the driver, not of the memory: a proxy may outlive the memory it was read from
-        self._leave = weakref.finalize(self.driver, links.leave, link, state)
-        self._leave.atexit = False
+        # changes that a memory object of before left behind come first
+        self.driver: Driver = link.orphan(state.keys.memory) or self._driver(state, link)
+        self.driver.users += 1
+
+        def deliver(left: State) -> None:
+            link.users += 1
+            link.wait_for(self._driver(left, link))
+
+        journals.attach(self.driver.state, link.address.label, settings, deliver)
+        weakref.finalize(self, self.driver.lose_user).atexit = False
         is_injected = client is not None
-        super().__init__(state, settings, self.driver, _SeenByThread(), is_injected=is_injected)
+        seen = _SeenByThread()
+        super().__init__(self.driver.state, settings, self.driver, seen, is_injected=is_injected)
+
+    @staticmethod
+    def _driver(state: State, link: Link) -> Driver:
+        links.reuse_writer(link, state)
+        driver = Driver(state, link)
+        # of the driver, not of the memory: a proxy may outlive the memory it was read from
+        driver.leave = weakref.finalize(driver, links.leave, link, state)
+        driver.leave.atexit = False
+        return driver
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
         return self.driver.run(flow)
 
     def close(self) -> None:
-        """Close the memory, and the connections if it was the last one to use them."""
-        self.driver.close()
-        self._leave()
-        if links.is_unused(self.driver.link):
-            self.driver.link.close()
+        """Close the memory, and the connections if it was the last one to use them.
+
+        Waits for what the server does not have yet, at most `close_timeout_s`.
+        """
+        driver = self.driver
+        if not driver.is_closed:
+            driver.flush(self.settings.close_timeout_s)
+        driver.close()
+        if driver.leave is not None:
+            driver.leave()
+        if links.is_unused(driver.link):
+            driver.link.close()
 
 
 def core_of(memory: Memory) -> BlockingCore:

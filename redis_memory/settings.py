@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -74,6 +76,71 @@ class Settings(BaseSettings):
         le=60,
         description="How many seconds a call tries to reach the server before it gives up.",
     )
+    reconnect_max_s: float = Field(
+        default=0.45,
+        gt=0,
+        le=60,
+        description="How many seconds pass at most between two attempts to reach a lost server.",
+    )
+    close_timeout_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=3600,
+        description="How many seconds closing waits for changes that the server does not have yet.",
+    )
+    conflict: Literal["newest", "mine", "theirs"] | Callable[[Any], Any] = Field(
+        default="newest",
+        description="Who wins where a change made while the server was away meets another one; "
+        "or a function that is given the Conflict and returns the value to store.",
+    )
+    on_conflict: Callable[[Any], Any] | None = Field(
+        default=None, description="Called with each Conflict, in the thread that delivers."
+    )
+    queue_operations: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="How many changes of one memory may wait for the server.",
+    )
+    queue_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1024,
+        description="How many bytes the changes that wait may have.",
+    )
+    journal: Path | None = Field(
+        default=None,
+        description="A folder in which changes that wait outlive the process. None: they do not.",
+    )
+    fsync: Literal["off", "interval", "always"] = Field(
+        default="interval",
+        description="When the journal reaches the disk itself: off leaves it to the system, which "
+        "is enough for a killed process; interval every 0.1 s; always before each call returns.",
+    )
+    journal_max_age_s: float = Field(
+        default=3 * 86400,
+        gt=0,
+        le=6 * 86400,
+        description="How old a journal may be that is still replayed; an older one is kept aside.",
+    )
+    repair_operations: int = Field(
+        default=1000,
+        ge=0,
+        le=100_000,
+        description="How many acknowledged changes of a memory are kept in case the server "
+        "forgets them.",
+    )
+    repair_bytes: int = Field(
+        default=4 * 1024 * 1024, ge=0, description="How many bytes those may have."
+    )
+    repair_s: float = Field(
+        default=60.0, ge=0, le=86400, description="How many seconds old those may be."
+    )
+    durability: str = Field(
+        default="server",
+        pattern=r"^(server|replicas:[1-9][0-9]?)$",
+        description="What a change waits for: the server, or as in `replicas:2` that so many "
+        "replicas have it too; one more round trip then.",
+    )
     read_mode: Literal["strong"] = Field(
         default="strong",
         description="strong: each read asks the server for what has changed.",
@@ -118,6 +185,11 @@ class Settings(BaseSettings):
                 if name not in cls.model_fields:
                     raise TypeError(unknown_option(name))
         return given
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas must have a change."""
+        return int(self.durability.partition(":")[2] or 0)
 
     @property
     def address(self) -> str | None:

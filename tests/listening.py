@@ -55,6 +55,9 @@ class LoopbackPort:
 
     async def _stop(self) -> None:
         self._server.close()
+        # whom it has just let in must have begun, or nobody closes that connection
+        for _ in range(5):
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -26,6 +26,7 @@ LAYERS = {
     "redis_memory.typed": 5,
     "redis_memory.conversations": 6,
     "redis_memory.cli": 7,
+    "redis_memory.journal": 7,
     "redis_memory.__init__": 7,
 }
 TWINS = frozenset({"redis_memory.memory", "redis_memory.aio"})

@@ -16,6 +16,7 @@ CONTRACT = {
     *MEMORIES,
     *("AsyncHandle", "SyncedList", "SyncedDict", "SyncedSet", "Settings", "Status"),
     *("snapshot", "push", "window", "increment", "setdefault", "clear", "status", "close"),
+    *("flush", "conflicts", "Conflict", "MISSING", "DataLossWarning", "QueueFullError"),
 }
 NEEDED_BY_IMPORTS = {"TYPE_CHECKING", "Any", "importlib", "annotations"}
 SUBMODULES = {module.name for module in pkgutil.iter_modules(redis_memory.__path__)}

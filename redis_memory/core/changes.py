@@ -15,7 +15,9 @@ class Change:
     `answer(result)` is what the Python method returns. `absent` is raised when the server finds
     nothing to change, unless there is a `default` (a tuple of one) to return. `moved` are the paths
     below which the indexes of lists mean other elements afterwards, and `positional` says that the
-    change itself means an element by an index seen before.
+    change itself means an element by an index seen before. `needed` (a tuple of one) is what must
+    be in the container for the change to make sense. While the server is away, a change without
+    `answer` may wait; `seen` gives then what further arguments say of the element that it means.
     """
 
     __slots__ = (
@@ -25,9 +27,11 @@ class Change:
         "arguments",
         "default",
         "moved",
+        "needed",
         "operation",
         "positional",
         "script",
+        "seen",
     )
 
     def __init__(  # noqa: PLR0913 - a record; most calls name two of the optional ones
@@ -41,7 +45,9 @@ class Change:
         absent: Exception | None = None,
         default: tuple[Any, ...] = (),
         moved: tuple[Path, ...] = (),
+        needed: tuple[Any, ...] = (),
         positional: bool = False,
+        seen: Callable[[], tuple[bytes, ...]] | None = None,
     ) -> None:
         self.script: str = script
         self.operation: bytes = operation
@@ -51,7 +57,9 @@ class Change:
         self.absent: Exception | None = absent
         self.default: tuple[Any, ...] = default
         self.moved: tuple[Path, ...] = moved
+        self.needed: tuple[Any, ...] = needed
         self.positional: bool = positional
+        self.seen: Callable[[], tuple[bytes, ...]] | None = seen
 
 
 # Builds the change for one call: from the caller's local container, the limits for what is put

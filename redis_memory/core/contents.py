@@ -1,13 +1,14 @@
 """A container's elements as they lie in Redis, and back.
 
 A list is a Redis list of packed values. A dict is a hash from each key's canonical form to
-`<turn>;<value>`, or `<turn>:<n>:<key><value>` where the key's own n bytes differ from it; the turn
-gives the order of insertion. A set is a hash from canonical form to the element's bytes, or to
-nothing when they are the same.
+`<turn>;<value>`, or `<turn>:<n>:<key><value>` where the key's own n bytes differ from it, with a
+stamp behind the turn where the value was set later; the turn gives the order of insertion. A set is
+a hash from canonical form to the element's bytes, or to nothing when they are the same.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,9 @@ from typing import Any
 from redis_memory.core.descriptor import DICT, LIST, NUMBER, SET, VALUE
 from redis_memory.core.values import Limits, copy_in, identity, is_key, pack, unpack
 from redis_memory.errors import CorruptValueError, UnstorableValueError
+
+# `lua/dict.lua` says what stands before a value
+_ITEM = re.compile(rb"([0-9a-f]{1,16})(?:,[0-9a-f~]{1,32})?(?:;|:([0-9]{1,10}):)")
 
 # a double holds every integer of 15 digits, so the server may add them
 _LARGEST_COUNTER = 10**15
@@ -173,17 +177,15 @@ def _hashable(value: Any) -> Any:
 
 def _item(key: bytes, stored: bytes) -> tuple[int, bytes, bytes]:
     """Split a dict's stored item into the turn of its key, the key's bytes and the value's."""
-    end = stored.find(b";", 0, 21)
-    colon = stored.find(b":", 0, 21)
-    try:
-        if end != -1 and (colon == -1 or end < colon):
-            return int(stored[:end], 16), key, stored[end + 1 :]
-        second = stored.index(b":", colon + 1, colon + 12)
-        length = int(stored[colon + 1 : second])
-        start = second + 1
-        return int(stored[:colon], 16), stored[start : start + length], stored[start + length :]
-    except ValueError as error:
-        raise CorruptValueError("an item of a stored dict is damaged") from error
+    found = _ITEM.match(stored)
+    if found is None:
+        raise CorruptValueError("an item of a stored dict is damaged")
+    turn, length = found.groups()
+    start = found.end()
+    if length is None:
+        return int(turn, 16), key, stored[start:]
+    end = start + int(length)
+    return int(turn, 16), stored[start:end], stored[end:]
 
 
 def halves(result: bytes) -> tuple[bytes, bytes]:

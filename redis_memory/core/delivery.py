@@ -1,32 +1,40 @@
-"""How a change reaches the server exactly once: under a number, settled before the next one."""
+"""How a change reaches the server exactly once: under a number, or waiting for its turn."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from redis_memory.core.scripts import SCRIPTS
+from redis_memory.core import repair
+from redis_memory.core.clock import now_us
+from redis_memory.core.keys import name_text
+from redis_memory.core.operations import Operation, Recipe
+from redis_memory.core.replay import caught_up, use_up_number
+from redis_memory.core.replica import is_provisional
 from redis_memory.core.state import Attribute, Flow, Head, NumberedCall, State, Writer
 from redis_memory.errors import (
     CorruptValueError,
-    DataLossWarning,
     InDoubtError,
+    OfflineError,
+    QueueFullError,
     RedisMemoryError,
     ServerRefusedError,
 )
 
-_FORGOTTEN_AFTER_S = 6 * 86400
+_FEW_ARGUMENTS = 16
+
+QUEUED = b"queued"
 
 
 class Answer:
     """What the server answered to a change.
 
-    `descriptor` is None when the change had been applied already and only the answer was lost.
-    `missed` tells how the caller's copy was behind: None, b"tail" (`elements` were appended) or
-    b"whole" (`elements` are all there was before the change).
+    `status` is `QUEUED` when the server is away, and the change waits. `descriptor` is None then,
+    and when the change had been applied already and only the answer was lost. `missed` tells how
+    the caller's copy was behind: None, b"tail" (`elements` were appended) or b"whole" (`elements`
+    are all there was before the change).
     """
 
     __slots__ = ("descriptor", "elements", "missed", "result", "status")
@@ -46,28 +54,120 @@ class Answer:
         self.elements: Sequence[bytes] = elements
 
 
-def deliver(state: State, attribute: Attribute, script: str, *arguments: bytes) -> Flow[Answer]:
+class Waiter:
+    """Whether a change may wait while the server is away, and what is kept with it then.
+
+    `recipe` says how to make it again, `seen` gives further arguments.
+    """
+
+    __slots__ = ("may_wait", "recipe", "seen")
+
+    def __init__(
+        self,
+        *,
+        may_wait: bool,
+        recipe: Recipe | None = None,
+        seen: Callable[[], tuple[bytes, ...]] | None = None,
+    ) -> None:
+        self.may_wait: bool = may_wait
+        self.recipe: Recipe | None = recipe
+        self.seen: Callable[[], tuple[bytes, ...]] | None = seen
+
+
+MAY_WAIT = Waiter(may_wait=True)
+NEEDS_ANSWER = Waiter(may_wait=False)
+
+
+def deliver(
+    state: State,
+    attribute: Attribute,
+    script: str,
+    *arguments: bytes,
+    waiter: Waiter = MAY_WAIT,
+) -> Flow[Answer]:
     """Change one attribute, exactly once; as `numbered`."""
-    return numbered(state, partial(attribute.head, script), *arguments)
+    return numbered(state, partial(attribute.head, script), *arguments, waiter=waiter)
 
 
-def numbered(state: State, head: Callable[[Writer], Head], *arguments: bytes) -> Flow[Answer]:
+def numbered(
+    state: State, head: Callable[[Writer], Head], *arguments: bytes, waiter: Waiter = MAY_WAIT
+) -> Flow[Answer]:
     """Send a change under the next number of this process's writer.
 
-    Whatever interrupts it leaves the number unsettled, and the next change settles it first.
+    While the server is away, the change waits, behind all that wait already. Any other interruption
+    leaves the number unsettled, and the next change settles it first.
 
     Raises:
-        InDoubtError: The connection broke, and whether the change was applied is not known. It is
-            never applied later: the next change uses up its number first.
+        OfflineError: The server is away, and the change cannot wait.
+        InDoubtError: The same, and it was sent: whether it was applied is not known. It is never
+            applied later, since the next change uses up its number first.
+        QueueFullError: Too many changes wait already.
     """
-    if state.writer.unsettled:
-        yield from _settle(state)
+    if state.writer.unsettled and not (yield from caught_up(state)):
+        if not state.is_waiting:
+            use_up_number(state)
+        call = NumberedCall(head(state.writer), state.writer.last + 1, *arguments)
+        return wait(state, call, OfflineError(_AWAY), waiter)
     writer = state.writer
     call = begin(writer, head(writer), *arguments)
-    reply = yield call
-    if succeeded(writer, call, reply):
+    try:
+        reply = yield call
+    except OfflineError as error:
+        return wait(state, call, error, waiter)
+    if succeeded(state, writer, call, reply):
         return Answer(*reply[1:])
-    return (yield from understood(state, call, reply, head))
+    return (yield from understood(state, call, reply, head, waiter))
+
+
+_AWAY = "the server is away, and this cannot be done without its answer"
+
+
+def wait(state: State, call: NumberedCall, error: OfflineError, waiter: Waiter) -> Answer:
+    """Have a change wait that could not be brought to an end.
+
+    Raises:
+        OfflineError: It cannot wait.
+        QueueFullError: Too many changes wait already.
+    """
+    in_doubt = isinstance(error, InDoubtError)
+    writer, queue = state.writer, state.queue
+    if not waiter.may_wait:
+        writer.unsettled = in_doubt or state.is_waiting
+        raise error
+    state.wait()
+    if queue.operations:
+        # not `last`: an exception from a signal handler may have come before it was moved
+        call.turn = queue.operations[-1].turn + 1
+    operation = Operation.of(
+        call,
+        now_us(),
+        since_us=queue.since_us,
+        contact=queue.contact,
+        is_sent=in_doubt,
+        recipe=waiter.recipe,
+    )
+    _look_back(state, operation)
+    if waiter.seen is not None:
+        operation.arguments = (*operation.arguments, *waiter.seen())
+    try:
+        queue.put(operation)
+    except (QueueFullError, OSError) as refusal:
+        state.is_waiting = bool(queue.operations)
+        writer.unsettled = in_doubt or state.is_waiting
+        if in_doubt:
+            raise error from refusal
+        raise
+    writer.last = call.turn
+    writer.unsettled = True
+    return Answer(QUEUED, None, b"")
+
+
+def _look_back(state: State, operation: Operation) -> None:
+    """Have a change name the last state that the server knows, not one that only we know."""
+    known, *others = operation.arguments
+    if is_provisional(known):
+        attribute = state.attribute(name_text(operation.name))
+        operation.arguments = (attribute.confirmed or b"", *others)
 
 
 def begin(writer: Writer, head: Head, *arguments: bytes) -> NumberedCall:
@@ -76,20 +176,29 @@ def begin(writer: Writer, head: Head, *arguments: bytes) -> NumberedCall:
     return NumberedCall(head, writer.last + 1, *arguments)
 
 
-def succeeded(writer: Writer, call: NumberedCall, reply: list[Any]) -> bool:
+def succeeded(state: State, writer: Writer, call: NumberedCall, reply: list[Any]) -> bool:
     """Was the change applied just now? Then the writer is ready for the next one."""
     if reply[1] == b"ok" and reply[0] == call.arguments[0]:
         # a signal handler may have settled it; `max` takes 0.1 us, and this is the hot path
         if writer.last < call.turn:  # noqa: PLR1730
             writer.last = call.turn
-        writer.answered_at_s = monotonic()
+        writer.answered_at_s = call.answered_at_s = monotonic()
+        writer.newest = reply[2]
         writer.unsettled = False
+        call.packed = b""
+        writer.window.append(call)
+        if len(call.arguments[-1]) > repair.SMALL_BYTES or len(call.arguments) > _FEW_ARGUMENTS:
+            repair.trim(state, call)
         return True
     return False
 
 
 def understood(
-    state: State, call: NumberedCall, reply: list[Any], head: Callable[[Writer], Head]
+    state: State,
+    call: NumberedCall,
+    reply: list[Any],
+    head: Callable[[Writer], Head],
+    waiter: Waiter = MAY_WAIT,
 ) -> Flow[Answer]:
     """What any other reply to a change means."""
     status = reply[1]
@@ -98,20 +207,24 @@ def understood(
         raise ServerRefusedError("the server's answer does not belong to this change")
     writer = state.writer
     if status == b"gap":
-        return (yield from _after_gap(state, call, head))
+        return (yield from _after_gap(state, call, reply, head, waiter))
     writer.unsettled = False
     if status == b"undeclared":
         return Answer(status, None, b"", None, reply[4:])
     writer.last = max(writer.last, call.turn)
     if status == b"duplicate":
-        return (yield from _repeated(state, call, reply, head))
+        return (yield from _repeated(state, call, reply, head, waiter))
     if status == b"error":
         raise _refused(reply[3])
     return Answer(*reply[1:])
 
 
 def _repeated(
-    state: State, call: NumberedCall, reply: list[Any], head: Callable[[Writer], Head]
+    state: State,
+    call: NumberedCall,
+    reply: list[Any],
+    head: Callable[[Writer], Head],
+    waiter: Waiter,
 ) -> Flow[Answer]:
     """The server has seen the number before.
 
@@ -128,50 +241,26 @@ def _repeated(
     if status == b"cleared":
         raise InDoubtError("the change was applied, and the memory was cleared before it answered")
     if status == b"skipped":
-        return (yield from numbered(state, head, *call.arguments[1:]))
+        return (yield from numbered(state, head, *call.arguments[1:], waiter=waiter))
     return Answer(status, None, result)
 
 
-def _settle(state: State) -> Flow[None]:
-    """Use up the number of a change that may or may not have arrived."""
-    writer = state.writer
-    head = Head.script(SCRIPTS["skip"], (state.keys.memory,), writer.id, b"")
-    turn = writer.last + 1
-    reply = yield NumberedCall(head, turn)
-    if reply[1] == b"gap":
-        _report_loss(state, writer.last - int(reply[2]))
-        return
-    if reply[1] == b"duplicate":
-        writer.settled = (turn, reply[2], reply[3])
-    else:
-        writer.settled = (turn, b"skipped", b"")
-    writer.last = max(writer.last, turn)
-    writer.unsettled = False
-
-
-def _after_gap(state: State, call: NumberedCall, head: Callable[[Writer], Head]) -> Flow[Answer]:
+def _after_gap(
+    state: State,
+    call: NumberedCall,
+    reply: list[Any],
+    head: Callable[[Writer], Head],
+    waiter: Waiter,
+) -> Flow[Answer]:
     """The server has forgotten changes of this writer, or the writer itself."""
-    idle_s = monotonic() - state.writer.answered_at_s
-    if idle_s > _FORGOTTEN_AFTER_S and call.attempts == 1:
-        state.renew_writer()  # the server drops writers that have been idle for 7 days
-        return (yield from numbered(state, head, *call.arguments[1:]))
-    _report_loss(state, state.writer.last)
-    if call.attempts > 1:
+    version = reply[3]
+    is_older = repair.is_older(state, int(reply[2]), version, reply[4])
+    repair.after_gap(state, call.turn, int(reply[2]), version, reply[4])
+    if call.attempts > 1 and not is_older:
         raise InDoubtError(
             "the server lost changes while one was on its way: nobody knows whether it was applied"
         )
-    return (yield from numbered(state, head, *call.arguments[1:]))
-
-
-def _report_loss(state: State, changes: int) -> None:
-    state.data_losses += 1
-    state.renew_writer()
-    warnings.warn(
-        f"the server no longer knows up to {changes} changes that this process had made to "
-        f"{state.label}: it was emptied, restored, or replaced by a lagging replica",
-        DataLossWarning,
-        stacklevel=2,
-    )
+    return (yield from numbered(state, head, *call.arguments[1:], waiter=waiter))
 
 
 def _refused(message: bytes) -> RedisMemoryError:

@@ -23,6 +23,8 @@ KIND_NAMES: Final = {LIST: "list", DICT: "dict", SET: "set", NUMBER: "number", V
 
 _CONTAINER = re.compile(rb"([lde])([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+) (\d+);")
 _SCALAR = re.compile(rb"([nv])([0-9a-f]+);")
+# of a state that the server does not know yet; never stored
+_PROVISIONAL = re.compile(rb"([lednv])([0-9a-f]+) .*\?;")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ def parse(descriptor: bytes, name: str) -> Descriptor:
         return Descriptor(kind, int(version, 16), int(shift, 16), int(inner, 16), int(size))
     if found := _SCALAR.fullmatch(descriptor):
         return Descriptor(found[1], int(found[2], 16))
+    if found := _PROVISIONAL.fullmatch(descriptor):
+        version = int(found[2], 16)
+        return Descriptor(found[1], version, version, version)
     raise CorruptValueError(f"the stored attribute {name!r} was not written by this library")
 
 

@@ -38,7 +38,12 @@ def update(box: Box, limits: Limits, /, *others: Any, **named: Any) -> Change | 
 
 def setdefault(box: Box, limits: Limits, key: Any, default: object = None, /) -> Change | None:
     hash(key)
-    return _put(b"default", limits, [(key, default)])
+    change = _put(b"default", limits, [(key, default)])
+    if change is not None:
+        store = change.apply
+        # asked here too: while the server is away, nobody else has looked whether it is there
+        change.apply = lambda box, result: None if key in box else store(box, result)
+    return change
 
 
 def delitem(box: Box, limits: Limits, key: Any, /) -> Change:
@@ -48,6 +53,7 @@ def delitem(box: Box, limits: Limits, key: Any, /) -> Change:
         (_asked(box, key),),
         lambda box, _: dict.pop(box, key, None),
         absent=KeyError(key),
+        needed=(key,),
     )
 
 
@@ -68,6 +74,7 @@ def pop(box: Box, limits: Limits, key: Any, /, *default: Any) -> Change:
     change = delitem(box, limits, key)
     change.answer = lambda result: contents.decode_item(*contents.halves(result), limits)[1]
     change.default = default
+    change.needed = ()  # only the server knows
     return change
 
 

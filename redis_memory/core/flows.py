@@ -8,14 +8,19 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, SupportsIndex
 
-from redis_memory.core import contents
+from redis_memory.core import contents, replica
+from redis_memory.core.contests import FENCE_S
 from redis_memory.core.delivery import (
+    MAY_WAIT,
+    NEEDS_ANSWER,
+    QUEUED,
     Answer,
     begin,
     deliver,
     numbered,
     succeeded,
     understood,
+    wait,
 )
 from redis_memory.core.descriptor import (
     CONTAINERS,
@@ -26,14 +31,16 @@ from redis_memory.core.descriptor import (
     stored_elements,
 )
 from redis_memory.core.keys import name_text
-from redis_memory.core.reading import read
+from redis_memory.core.places import detached
+from redis_memory.core.reading import read, unknown
+from redis_memory.core.replay import caught_up
 from redis_memory.core.scripts import SCRIPTS
-from redis_memory.core.state import Call, Copy, Flow, Head, State, Writer
-from redis_memory.core.values import pack
-from redis_memory.errors import CorruptValueError, WrongKindError
+from redis_memory.core.state import Attribute, Call, Copy, Flow, Head, State, Writer
+from redis_memory.core.values import pack, unpack
+from redis_memory.errors import CorruptValueError, OfflineError, WrongKindError
 
-# Writers outlive a memory without attributes, to fence off what was sent before it was emptied.
-_FENCE_S = b"604800"
+# Own values that a copy lacks, and that are kept for reads while the server is away.
+_MOST_UNSEEN = 1000
 
 # No list is as long; the server counts in 64 bits.
 _BEYOND = 2**62
@@ -41,7 +48,14 @@ _BEYOND = 2**62
 Number = int | float
 
 
-def assign(state: State, name: str, value: Any, *, only_if_missing: bool = False) -> Flow[bool]:
+def assign(
+    state: State,
+    name: str,
+    value: Any,
+    *,
+    only_if_missing: bool = False,
+    may_wait: bool = True,
+) -> Flow[bool]:
     """Store a value; whether it was stored. One round trip.
 
     Raises:
@@ -49,31 +63,80 @@ def assign(state: State, name: str, value: Any, *, only_if_missing: bool = False
     """
     attribute = state.attribute(name)
     kind, arguments, plain = contents.encode(value, state.limits, name)
+    waiter = MAY_WAIT if may_wait else NEEDS_ANSWER
     if kind in CONTAINERS or only_if_missing:
         operation = b"create" if only_if_missing else b"assign"
-        answer = yield from deliver(state, attribute, "assign", b"", operation, kind, *arguments)
-    else:
+        answer = yield from deliver(
+            state, attribute, "assign", b"", operation, kind, *arguments, waiter=waiter
+        )
+    elif state.writer.unsettled:
         answer = yield from deliver(state, attribute, "scalar", kind, *arguments)
-    if answer.status != b"ok":
+    else:  # the same with fewer steps: nothing but appending is done more often
+        writer = state.writer
+        call = begin(writer, attribute.head("scalar", writer), kind, *arguments)
+        try:
+            reply = yield call
+        except OfflineError as error:
+            answer = wait(state, call, error, waiter)
+        else:
+            if succeeded(state, writer, call, reply):
+                attribute.copy = Copy(kind, reply[2], plain)
+                attribute.resets += 1
+                return True
+            answer = yield from understood(state, call, reply, partial(attribute.head, "scalar"))
+    if answer.status == QUEUED:
+        if only_if_missing and attribute.copy is not None:
+            return False
+        replica.store(state, attribute, kind, plain)
+    elif answer.status != b"ok":
         return False
-    attribute.copy = Copy(kind, answer.descriptor, plain) if answer.descriptor else None
+    else:
+        attribute.copy = Copy(kind, answer.descriptor, plain) if answer.descriptor else None
     attribute.resets += 1
     return True
 
 
 def delete(state: State, name: str) -> Flow[bool]:
-    """Delete an attribute; whether there was one. One round trip."""
+    """Delete an attribute; whether there was one. One round trip.
+
+    While the server is away there was one unless this process knows that there was none.
+    """
     attribute = state.attribute(name)
-    answer = yield from deliver(state, attribute, "delete", b"", b"delete", _FENCE_S)
-    attribute.copy = None
+    is_absent = replica.knows_absent(state, name)
+    waiter = NEEDS_ANSWER if is_absent else MAY_WAIT
+    try:
+        answer = yield from deliver(
+            state, attribute, "delete", b"", b"delete", FENCE_S, waiter=waiter
+        )
+    except OfflineError:
+        if is_absent:
+            return False
+        raise
     attribute.resets += 1
+    if answer.status == QUEUED:
+        replica.drop(state, attribute)
+        return True
+    attribute.copy, attribute.is_absent = None, True
     return answer.status == b"ok"
 
 
 def names(state: State) -> Flow[list[str]]:
     """The names of the stored attributes, sorted. One round trip."""
+    yield from present(state)
     fields = yield Call(Head(b"HKEYS", state.keys.memory))
-    return sorted(_readable(field for field in fields if not field.startswith(b"_")))
+    found = sorted(_readable(field for field in fields if not field.startswith(b"_")))
+    state.found(found)
+    return found
+
+
+def present(state: State) -> Flow[None]:
+    """Before a question that only the server can answer: deliver what waits.
+
+    Raises:
+        OfflineError: Something goes on waiting.
+    """
+    if state.is_waiting and not (yield from caught_up(state)):
+        raise OfflineError("the server is away, and only it can answer this")
 
 
 def _readable(fields: Iterable[bytes]) -> Iterator[str]:
@@ -85,7 +148,17 @@ def _readable(fields: Iterable[bytes]) -> Iterator[str]:
 
 def exists(state: State, name: str) -> Flow[bool]:
     """Whether an attribute is stored. One round trip."""
-    found = yield Call(Head(b"HEXISTS", state.keys.memory, state.attribute(name).encoded))
+    encoded = state.attribute(name).encoded
+    if state.is_waiting and not (yield from caught_up(state)):
+        return replica.answer(state, name, unknown(name)) is not None
+    try:
+        found = yield Call(Head(b"HEXISTS", state.keys.memory, encoded))
+    except OfflineError as error:
+        return replica.answer(state, name, error) is not None
+    if found:
+        state.found((name,))
+    elif state.attribute(name).copy is None:  # else a read will see what has become of it
+        state.forget(name)
     return bool(found)
 
 
@@ -100,6 +173,7 @@ def snapshot(state: State) -> Flow[dict[str, Any]]:
     One round trip when this process has seen the containers before, else one more: a script may
     only touch keys that were named to it.
     """
+    yield from present(state)
     known = {n for n, a in state.attributes.items() if a.copy and a.copy.kind in CONTAINERS}
     while True:
         asked = sorted(known)
@@ -112,6 +186,7 @@ def snapshot(state: State) -> Flow[dict[str, Any]]:
         if known <= set(asked):
             break
     held = dict(zip(asked, answered, strict=True))
+    state.found(stored)
     return {name: _plain(state, name, stored[name], held.get(name)) for name in sorted(stored)}
 
 
@@ -130,26 +205,54 @@ def _plain(state: State, name: str, field: bytes, content: list[Any] | None) -> 
         return contents.decode(kind, elements, state.limits)
 
 
-def push(state: State, name: str, *values: Any) -> Flow[int]:
+def push(state: State, name: str, *values: Any) -> Flow[int | None]:
     """Append without reading first; the length of the list then. One round trip.
+
+    None while the server is away: the length is not known.
 
     Raises:
         WrongKindError: The attribute exists and is no list.
     """
     attribute = state.attribute(name)
     packed = [pack(value, state.inside, name) for value in values]
-    writer = state.writer
+    writer, was_absent = state.writer, attribute.is_absent
     if writer.unsettled:
         answer = yield from deliver(state, attribute, "append", b"", b"push", *packed)
     else:  # the same with fewer steps: it is called for every message
         call = begin(writer, attribute.head("append", writer), b"", b"push", *packed)
-        reply = yield call
-        if succeeded(writer, call, reply):
-            return int(reply[3])
-        answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
+        try:
+            reply = yield call
+        except OfflineError as error:
+            answer = wait(state, call, error, MAY_WAIT)
+        else:
+            if succeeded(state, writer, call, reply):
+                if attribute.copy is not None:
+                    _note_push(attribute, packed)
+                return int(reply[3])
+            answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
+    if answer.status == QUEUED:
+        attribute.is_absent = was_absent
+        replica.extend(state, attribute, LIST, [unpack(part, state.limits) for part in packed])
+        return None
     if answer.status != b"ok":
         raise _wrong_kind(name, "list")
+    _note_push(attribute, packed)
     return int(answer.result)
+
+
+def _note_push(attribute: Attribute, packed: list[bytes]) -> None:
+    """Keep what was pushed beside the copy, for reads while the server is away."""
+    copy = attribute.copy
+    if copy is None or copy.kind != LIST:
+        return
+    if copy.unseen is None:
+        copy.unseen = packed
+    else:
+        copy.unseen += packed
+        if len(copy.unseen) > _MOST_UNSEEN:
+            # who pushes so much and never reads knows the list no more
+            attribute.doubt()
+            attribute.copy = None
 
 
 def _wrong_kind(name: str, wanted: str) -> WrongKindError:
@@ -162,15 +265,23 @@ def window(state: State, name: str, start: int | None, stop: int | None) -> Flow
     One round trip, O(elements returned) but for their distance from the nearer end of the list.
     """
     attribute = state.attribute(name)
+    if state.is_waiting and not (yield from caught_up(state)):
+        return _window_here(state, name, start, stop, unknown(name))
     first = 0 if start is None else _bound(start)
     # LRANGE includes its end, and before 0 there is nothing: -1 would mean the last element
     last = -1 if stop is None else _bound(stop) - 1
     if last == -1 and stop is not None:
         first, last = 1, 0
     head = Head.script(SCRIPTS["window"], (attribute.memory, attribute.content), attribute.encoded)
-    reply = yield Call(head, b"%d" % first, b"%d" % last)
+    try:
+        reply = yield Call(head, b"%d" % first, b"%d" % last)
+    except OfflineError as error:
+        return _window_here(state, name, start, stop, error)
     if reply is None:
+        if attribute.copy is None:
+            state.forget(name)
         return None
+    state.found((name,))
     if reply[0][:1] != LIST:
         split(reply[0], name)
         raise _wrong_kind(name, "list")
@@ -179,6 +290,19 @@ def window(state: State, name: str, start: int | None, stop: int | None) -> Flow
     with contents.named(name):
         values: list[Any] = contents.decode(LIST, reply[1], state.limits)
         return values
+
+
+def _window_here(
+    state: State, name: str, start: int | None, stop: int | None, error: OfflineError
+) -> list[Any] | None:
+    """The same of the copy here, while the server is away."""
+    copy = replica.answer(state, name, error)
+    if copy is None:
+        return None
+    if copy.kind != LIST:
+        raise _wrong_kind(name, "list")
+    values: list[Any] = detached(copy.value[start:stop])
+    return values
 
 
 def _bound(index: SupportsIndex) -> int:
@@ -192,7 +316,13 @@ def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
     One round trip for who creates it, two for everybody else.
     """
     while True:
-        created = yield from assign(state, name, value, only_if_missing=True)
+        try:
+            created = yield from assign(state, name, value, only_if_missing=True, may_wait=False)
+        except OfflineError as error:
+            held = replica.answer(state, name, error)
+            if held is None:  # others may be creating it: only the server knows who is first
+                raise
+            return held
         attribute = state.attribute(name)
         if created and attribute.copy is not None:
             return attribute.copy
@@ -201,8 +331,10 @@ def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
             return copy
 
 
-def increment(state: State, name: str, by: Number) -> Flow[Number]:
+def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
     """Add to a number, a missing one counts as 0; the sum. One round trip.
+
+    None while the server is away: the sum is not known.
 
     Integers from 10**15 on, infinities and nan take two, and more under contention.
 
@@ -213,12 +345,17 @@ def increment(state: State, name: str, by: Number) -> Flow[Number]:
     if type(by) not in (int, float):
         raise TypeError(f"a number is incremented by an int or a float, not {type(by).__name__}")
     attribute = state.attribute(name)
+    was_absent = attribute.is_absent
     kind, (text,), _ = contents.encode(by, state.limits, name)
     while True:
         if kind == NUMBER:
             answer = yield from deliver(state, attribute, "increment", b"", b"increment", text)
             if answer.status == b"ok":
                 return _summed(state, name, answer)
+            if answer.status == QUEUED:
+                attribute.is_absent = was_absent
+                _add_here(state, attribute, by)
+                return None
         copy = yield from read(state, name)
         current = 0 if copy is None else copy.value
         if type(current) not in (int, float):
@@ -235,16 +372,29 @@ def _summed(state: State, name: str, answer: Answer) -> Number:
     return total
 
 
+def _add_here(state: State, attribute: Attribute, by: Number) -> None:
+    """Add to the copy, if the number is known here."""
+    copy = attribute.copy
+    if copy is not None and type(copy.value) in (int, float):
+        replica.store(state, attribute, NUMBER, copy.value + by)
+    elif copy is None and replica.knows_absent(state, attribute.name):
+        replica.store(state, attribute, NUMBER, by)
+    else:
+        replica.begin_waiting(state, attribute)
+
+
 def _replaced(state: State, name: str, copy: Copy | None, value: Any) -> Flow[bool]:
     """Store a scalar if the attribute is still what `copy` says."""
     if copy is None:
-        return (yield from assign(state, name, value, only_if_missing=True))
+        return (yield from assign(state, name, value, only_if_missing=True, may_wait=False))
     kind, (after,), _ = contents.encode(value, state.limits, name)
     attribute = state.attribute(name)
     arguments = (copy.descriptor, b"replace", kind, after)
-    answer = yield from deliver(state, attribute, "assign", *arguments)
-    attribute.copy = None
-    return answer.status == b"ok"
+    answer = yield from deliver(state, attribute, "assign", *arguments, waiter=NEEDS_ANSWER)
+    is_stored = answer.status == b"ok"
+    descriptor = answer.descriptor if is_stored else None
+    attribute.copy = Copy(kind, descriptor, value) if descriptor else None
+    return is_stored
 
 
 def clear(state: State) -> Flow[None]:
@@ -252,19 +402,21 @@ def clear(state: State) -> Flow[None]:
 
     One round trip when this process has seen the containers before, else one more.
     """
-    known = sorted(n for n, a in state.attributes.items() if a.copy and a.copy.kind in CONTAINERS)
+    known = {n for n, a in state.attributes.items() if a.copy and a.copy.kind in CONTAINERS}
     while True:
-        attributes = [state.attribute(name) for name in known]
-        keys = (state.keys.memory, *(attribute.content for attribute in attributes))
+        contents_keys = tuple(state.attribute(name).content for name in sorted(known))
+        keys = (state.keys.memory, state.keys.memory, state.keys.stamps, *contents_keys)
 
         def head(writer: Writer, keys: tuple[bytes, ...] = keys) -> Head:
             return Head.script(SCRIPTS["clear"], keys, writer.id, b"")
 
-        names_given = (attribute.encoded for attribute in attributes)
-        answer = yield from numbered(state, head, _FENCE_S, *names_given)
+        answer = yield from numbered(state, head, b"", b"clear", FENCE_S)
         if answer.status != b"undeclared":
             break
-        known = sorted({*known, *map(name_text, answer.elements)})
+        known |= set(map(name_text, answer.elements))
     for attribute in state.attributes.values():
-        attribute.copy = None
+        if answer.status == QUEUED:
+            replica.begin_waiting(state, attribute)
+        attribute.copy, attribute.is_absent = None, True
         attribute.resets += 1
+    state.is_emptied = answer.status == QUEUED

@@ -6,13 +6,19 @@ from typing import Any
 
 from redis_memory.core.arguments import is_by_index, moved_paths, prepared
 from redis_memory.core.changes import Change
-from redis_memory.core.delivery import deliver
+from redis_memory.core.delivery import QUEUED, Waiter, deliver
 from redis_memory.core.descriptor import DICT, LIST, parse
+from redis_memory.core.operations import Recipe
 from redis_memory.core.places import Path, changed_at, detached, step_into
 from redis_memory.core.sources import Source, stale
 from redis_memory.core.state import Flow
 from redis_memory.core.values import identity, pack, unpack
 from redis_memory.errors import StaleProxyError
+
+# What hands something to exactly one taker must know that it was there.
+_TAKES = ("pop", "popitem")
+# What is meant for the list that was seen.
+_REARRANGES = ("sort", "reverse", "__imul__")
 
 
 class Place:
@@ -80,6 +86,7 @@ def mutate_inside(
     moved = moved_paths(base, method, arguments, place.path)
     by_index = is_by_index(base, method, arguments)
     place.check(by_index=by_index)
+    waiter = _waiter(place, base, method, arguments, options)
     yield from source.be_current(root, by_index=by_index or bool(place.lists))
     element = _element(place, root)
     old = pack(element)
@@ -92,7 +99,9 @@ def mutate_inside(
         packed = pack(new, state.inside if depth else state.limits)
         swapped = (_where(place), old, packed, b"1" if moved else b"0")
         known = source.known
-        answer = yield from deliver(state, attribute, "swap", known, b"swap", *swapped)
+        answer = yield from deliver(
+            state, attribute, "swap", known, b"swap", *swapped, waiter=waiter
+        )
         if answer.status != b"conflict":
             break
         _check_moved(place, answer.descriptor, by_index=by_index)
@@ -103,6 +112,10 @@ def mutate_inside(
         else:
             old = answer.result
             element = unpack(old, state.limits)
+    if answer.status == QUEUED:
+        source.follow_here(root, _replacement(place, unpack(packed, state.limits), moved))
+        place.seen = source.version
+        return _at(_element(place, root), place.path[depth:]), detached(result)
     if answer.status == b"stale":
         raise stale(attribute.name)
     if answer.status != b"ok":
@@ -113,6 +126,21 @@ def mutate_inside(
         source.follow(root, answer, _replacement(place, unpack(packed, state.limits), moved))
     place.seen = source.version if source.known else place.seen
     return _at(_element(place, root), place.path[depth:]), detached(result)
+
+
+def _waiter(
+    place: Place, base: type, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Waiter:
+    """Whether the change may wait, and how to make it on what the element is by then."""
+    waiter = Waiter(may_wait=method not in _TAKES)
+    depth = place.depth
+    # what stands at an index cannot be found again, and a sort's key function not be written down
+    is_fragile = is_by_index(base, method, arguments) or method in _REARRANGES or bool(options)
+    if not is_fragile:
+        by_index = any(position >= depth for position in place.lists)
+        steps = place.path[depth:]
+        waiter.recipe = Recipe(steps, base.__name__, method, arguments, options, by_index)
+    return waiter
 
 
 def _element(place: Place, root: Any) -> Any:

@@ -83,7 +83,7 @@ class Keys:
     no id reaches the keys of another, and no pattern matches more than it says.
     """
 
-    __slots__ = ("memory", "prefix")
+    __slots__ = ("memory", "prefix", "stamps")
 
     def __init__(self, prefix: str, conversation_id: str | None) -> None:
         if len(prefix.encode("utf-8", "surrogatepass")) > MAX_PREFIX_BYTES:
@@ -91,6 +91,8 @@ class Keys:
         self.prefix: str = _quoted(prefix, safe=":/@")
         tag = _NO_ID if conversation_id is None else _quoted(conversation_id, safe=":@")
         self.memory: bytes = f"{self.prefix}{{{tag}}}".encode()
+        # when what was deleted, for changes that arrive late
+        self.stamps: bytes = self.memory + b"~stamps"
 
     def content(self, name: bytes) -> bytes:
         """The key that holds the elements of a container attribute."""

@@ -54,6 +54,7 @@ def setitem(box: list[Any], limits: Limits, index: Any, value: Any, /) -> Change
         lambda box, _: list.__setitem__(box, at, plain),
         moved=((at,),),
         positional=True,
+        seen=lambda: (pack(list.__getitem__(box, at)),),
     )
 
 
@@ -68,6 +69,7 @@ def delitem(box: list[Any], limits: Limits, index: Any, /) -> Change:
         lambda box, _: list.__delitem__(box, at),
         moved=_ALL_MOVED,
         positional=True,
+        seen=lambda: (pack(list.__getitem__(box, at)),),
     )
 
 

@@ -8,11 +8,23 @@ from typing import Any
 from redis_memory.core import dict_changes, list_changes, set_changes
 from redis_memory.core.arguments import is_by_index, prepared
 from redis_memory.core.changes import Builder, Change
-from redis_memory.core.delivery import Answer, begin, deliver, succeeded, understood
+from redis_memory.core.delivery import (
+    MAY_WAIT,
+    NEEDS_ANSWER,
+    QUEUED,
+    Answer,
+    Waiter,
+    begin,
+    deliver,
+    succeeded,
+    understood,
+    wait,
+)
+from redis_memory.core.replica import is_provisional
 from redis_memory.core.sources import Source, stale
 from redis_memory.core.state import Flow
 from redis_memory.core.values import copy_in
-from redis_memory.errors import StaleProxyError
+from redis_memory.errors import OfflineError, StaleProxyError
 
 # The length of a reply to a caller whose copy was up to date.
 _NOTHING_MISSED = 4
@@ -51,9 +63,7 @@ def mutate(
         change = build(box, state.inside, *arguments, **options)
         if change is None:
             return None
-        answer = yield from deliver(
-            state, attribute, change.script, known, change.operation, *change.arguments
-        )
+        answer = yield from _sent(source, box, known, change)
         if answer.status != b"conflict":
             break
         seen = source.version
@@ -67,18 +77,41 @@ def mutate(
     return (yield from _finished(source, box, base, change, known, answer))
 
 
+def _sent(source: Source, box: Any, known: bytes, change: Change) -> Flow[Answer]:
+    """Make the change on the server, or have it wait while that is away."""
+    waiter = MAY_WAIT
+    is_missing = bool(change.needed) and change.needed[0] not in box
+    if change.answer is not None or is_missing:
+        waiter = NEEDS_ANSWER
+    elif change.seen is not None:
+        waiter = Waiter(may_wait=True, seen=change.seen)
+    words = (known, change.operation, *change.arguments)
+    try:
+        return (
+            yield from deliver(source.state, source.attribute, change.script, *words, waiter=waiter)
+        )
+    except OfflineError:
+        if is_missing and change.absent is not None:
+            raise change.absent from None
+        raise
+
+
 def _finished(
     source: Source, box: Any, base: type, change: Change, known: bytes, answer: Answer
 ) -> Flow[Any]:
     """Do here what was done there, and return what the mutator returns."""
+    if answer.status == QUEUED:
+        source.follow_here(box, change)
+        return None
     if answer.status == b"absent" and source.can_follow(known, answer):
         source.follow(box, answer)
     if answer.status not in (b"ok", b"exists"):
         return _refusal(source.attribute.name, base, answer.status, change)
-    if not source.can_follow(known, answer):
-        yield from source.start_again(box)
-    else:
+    if source.can_follow(known, answer):
         source.follow(box, answer, change if answer.status == b"ok" else None)
+    elif (yield from source.start_again(box)) and is_provisional(source.known):
+        # the server has gone away just now: what it has made is done to what is known here
+        source.follow_here(box, change)
     return change.answer(answer.result) if change.answer else None
 
 
@@ -95,8 +128,13 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
         yield from mutate(source, box, list, "append", (plain,), {})
         return
     call = begin(writer, attribute.head("append", writer), known, b"append", packed)
-    reply = yield call
-    if succeeded(writer, call, reply):
+    try:
+        reply = yield call
+    except OfflineError as error:
+        wait(state, call, error, MAY_WAIT)
+        source.follow_here(box, list_changes.appended([packed], [plain]))
+        return
+    if succeeded(state, writer, call, reply):
         is_same = source.known is known and source.generation == state.generation
         if len(reply) == _NOTHING_MISSED and is_same:
             copy = attribute.copy
@@ -107,6 +145,8 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
             source.known = b""
             list.append(box, plain)
             source.known = reply[2]
+            if copy is None or copy.descriptor != reply[2]:
+                source.be_copied(box)
             return
         answer = Answer(*reply[1:])
     else:

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_memory.core import contents
+from redis_memory.core import contents, replica
 from redis_memory.core.descriptor import KIND_NAMES, split
+from redis_memory.core.replay import caught_up, noticed
 from redis_memory.core.state import Attribute, Call, Copy, Flow, State
-from redis_memory.errors import CorruptValueError
+from redis_memory.errors import CorruptValueError, OfflineError
 
 
 def read(state: State, name: str) -> Flow[Copy | None]:
-    """The newest state of an attribute, None when it is missing. One round trip."""
-    attribute = state.attribute(name)
+    """The newest state of an attribute, None when it is missing. One round trip.
+
+    Raises:
+        OfflineError: The server is away, and nothing is known of the attribute.
+    """
     while True:
+        if state.is_waiting and not (yield from caught_up(state)):
+            return replica.answer(state, name, unknown(name))
+        attribute = state.attribute(name)
         asked = question(attribute)
         copy, known, generation = attribute.copy, asked.arguments[0], state.generation
-        reply = yield asked
+        try:
+            reply = yield asked
+        except OfflineError as error:
+            return replica.answer(state, name, error)
         if generation != state.generation or not is_still(attribute, copy, known):
             continue  # the answer speaks of a copy that is another one by now
-        return copy if reply == b"same" else understood(state, attribute, reply)
+        if reply == b"same":
+            return copy
+        copy = understood(state, attribute, reply)
+        if state.suspicion is None:
+            return copy
+        yield from noticed(state)
+
+
+def unknown(name: str) -> OfflineError:
+    """The error for an attribute that only the server could tell of."""
+    return OfflineError(f"the server is away, and nothing is known of the attribute {name!r}")
 
 
 def is_still(attribute: Attribute, copy: Copy | None, known: bytes) -> bool:
@@ -41,23 +61,42 @@ def question(attribute: Attribute) -> Call:
     return asked
 
 
-def understood(state: State, attribute: Attribute, reply: list[Any] | None) -> Copy | None:
+def understood(state: State, attribute: Attribute, reply: list[Any]) -> Copy | None:
     """Take over what an answer other than "same" says, and return the new copy.
+
+    `state.suspicion` is the attribute afterwards, if it is older than this process has seen it.
 
     Raises:
         CorruptValueError: What is stored is no value of ours; no copy is left then.
     """
     copy = attribute.copy
     attribute.copy = None
+    before = (copy.descriptor if copy and copy.descriptor else attribute.before)[1:14]
+    attribute.before = b""
+    if before and _is_older(reply, before):
+        state.suspicion = attribute.name
+    if _is_missing(reply):
+        state.contact = max(state.contact, reply[1])
+        return None
     attribute.copy = _copy(state, attribute, copy, reply)
     return attribute.copy
 
 
-def _copy(
-    state: State, attribute: Attribute, copy: Copy | None, reply: list[Any] | None
-) -> Copy | None:
-    if reply is None:
-        return None
+def _is_missing(reply: list[Any]) -> bool:
+    # an empty field of a foreign hand comes alone
+    return len(reply) > 1 and not reply[0]
+
+
+def _is_older(reply: list[Any], before: bytes) -> bool:
+    """Is the attribute, or a memory in which it is missing, older than the version `before`?"""
+    if _is_missing(reply):
+        return bytes(reply[1]) < before
+    version = bytes(reply[0][1:14])
+    # the field of a foreign hand is judged elsewhere
+    return len(version) == len(before) and version < before
+
+
+def _copy(state: State, attribute: Attribute, copy: Copy | None, reply: list[Any]) -> Copy:
     name = attribute.name
     descriptor, payload = split(reply[0], name)
     kind = descriptor[:1]

@@ -6,24 +6,40 @@ import hashlib
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-_CHANGE = ("number", "take", "attribute")
-_PARTS = {
-    # name: fragments in order, and what runs last
-    "append": (("number", "append"), ""),
-    "scalar": (("number", "scalar"), ""),
-    "list": ((*_CHANGE, "list"), "return guarded(change_list)"),
-    "dict": ((*_CHANGE, "dict"), "return guarded(change_dict)"),
-    "set": ((*_CHANGE, "set"), "return guarded(change_set)"),
-    "assign": ((*_CHANGE, "dict", "set", "assign"), "return guarded(assign)"),
-    "swap": ((*_CHANGE, "dict", "swap"), "return guarded(swap)"),
-    "increment": ((*_CHANGE, "increment"), "return guarded(increment)"),
-    "delete": ((*_CHANGE, "delete"), "return guarded(delete)"),
-    "skip": (("number", "take", "skip"), ""),
-    "clear": (("number", "take", "clear"), ""),
-    "read": (("read",), ""),
-    "snapshot": (("snapshot",), ""),
-    "window": (("window",), ""),
+# Lua makes a function anew at each call, so a script holds those that it needs and no others.
+_ALONE = ("number", "take", "attribute", "given", "alone")
+_DICT = ("stamped", "nested", "item", "items")
+_PARTS: dict[str, tuple[str, ...]] = {
+    "append": ("number", "append"),
+    "scalar": ("number", "scalar"),
+    "list": (
+        *_ALONE,
+        *("absent", "position", "newest", "container", "nested", "elements", "list", "run"),
+    ),
+    "dict": (*_ALONE, *_DICT, "absent", "there", "container", "burial", "dict", "run"),
+    "set": (*_ALONE, "absent", "container", "members", "set", "run"),
+    "assign": (
+        *(*_ALONE, *_DICT),
+        *("scalar_field", "container", "elements", "members", "assign", "run"),
+    ),
+    "swap": (
+        *(*_ALONE, "stamped", "position", "scalar_field", "container", "item", "swap", "run"),
+    ),
+    "increment": (*_ALONE, "scalar_field", "increment", "run"),
+    "delete": (*_ALONE, "stamped", "burial", "delete", "run"),
+    "clear": (*_ALONE, "clear", "run"),
+    "skip": ("number", "take", "skip"),
+    "batch": (
+        *("batch", "attribute", "look", "appear", "burial", "scalar_field", "container"),
+        *("nested", "elements", "queued", "item", "items", "members", "list", "dict", "set"),
+        *("assign", "swap", "increment", "delete", "clear", "replay"),
+    ),
+    "read": ("read",),
+    "snapshot": ("snapshot",),
+    "window": ("window",),
 }
+# What a script runs by `run.lua`.
+_CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +52,9 @@ class Script:
 
 
 def _assemble(name: str) -> Script:
-    fragments, last = _PARTS[name]
     folder = files("redis_memory.core").joinpath("lua")
-    source = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in fragments) + last
-    encoded = source.encode()
+    source = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in _PARTS[name])
+    encoded = source.replace("CHANGE", _CHANGES.get(name, name)).encode()
     # SHA-1 is what EVALSHA names scripts by; nothing here relies on it for security
     sha = hashlib.sha1(encoded, usedforsecurity=False).hexdigest().encode()
     return Script(name, encoded, sha)

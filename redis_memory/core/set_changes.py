@@ -41,6 +41,7 @@ def remove(box: Box, limits: Limits, member: object, /) -> Change:
         arguments[:1],
         lambda box, _: set.discard(box, frozen),
         absent=KeyError(member),
+        needed=(frozen,),
     )
 
 

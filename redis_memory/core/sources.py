@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from redis_memory.core import contents
+from redis_memory.core import contents, replica
 from redis_memory.core.changes import Change
 from redis_memory.core.delivery import Answer
-from redis_memory.core.descriptor import parse
+from redis_memory.core.descriptor import LIST, parse
 from redis_memory.core.places import Moves
 from redis_memory.core.reading import read, refill
-from redis_memory.core.state import Attribute, Flow, State
+from redis_memory.core.state import Attribute, Copy, Flow, State
 from redis_memory.errors import StaleProxyError
 
 
@@ -37,8 +38,14 @@ class Source:
 
     @property
     def is_current(self) -> bool:
-        """Can the proxy be brought up to date by what has happened since?"""
-        return bool(self.known) and self.generation == self.state.generation
+        """Can the proxy be brought up to date by what has happened since?
+
+        While changes wait, nobody tells what it lacks: it must be as new as the copy then.
+        """
+        if not self.known or self.generation != self.state.generation:
+            return False
+        copy = self.attribute.copy
+        return not self.state.is_waiting or copy is None or copy.descriptor == self.known
 
     @property
     def version(self) -> int:
@@ -68,6 +75,8 @@ class Source:
         else:
             copy = None
         self.known = b""
+        if copy is not None and answer.missed is not None:
+            copy.unseen = None
         if answer.missed is not None:
             self._catch_up(holders, answer, descriptor)
         if change is not None:
@@ -80,6 +89,46 @@ class Source:
         self.known = descriptor
         if copy is not None:
             copy.descriptor = descriptor
+        else:
+            self.be_copied(box)
+
+    def be_copied(self, box: Any) -> Copy:
+        """Take what the proxy holds for this process's copy, which is older or missing."""
+        copy = self.attribute.copy
+        if self.kind == LIST and copy is not None and copy.descriptor[15:28] == self.known[15:28]:
+            # both begin alike, and the copy is the older one
+            copy.value.extend(list.__getitem__(box, slice(len(copy.value), None)))
+            copy.descriptor, copy.unseen = self.known, None
+            return copy
+        plain: Any = self.scalar
+        if isinstance(box, list):
+            plain = list(list.__iter__(box))
+        elif isinstance(box, dict):
+            plain = dict(dict.items(box))
+        elif isinstance(box, set):
+            plain = set(set.__iter__(box))
+        copy = self.attribute.copy = Copy(self.kind, self.known, plain)
+        return copy
+
+    def follow_here(self, box: Any, change: Change) -> None:
+        """Do a change that waits to the proxy, and to the copy that answers reads."""
+        state, attribute = self.state, self.attribute
+        replica.begin_waiting(state, attribute, self.known)
+        copy = attribute.copy
+        if copy is None or copy.kind != self.kind:
+            copy = self.be_copied(box)
+        elif copy.descriptor != self.known:
+            self.known = b""
+            refill(box, copy.value)
+            self._note_moves(copy.descriptor)
+        for holder in (box, copy.value):
+            # built for an older state, it may not fit; the server has the last word anyway
+            with suppress(LookupError, ValueError, StopIteration):
+                change.apply(holder, b"")
+        descriptor = replica.provisional(state, self.kind)
+        for path in change.moved:
+            self.moves.note(path, parse(descriptor, attribute.name).version)
+        self.known = copy.descriptor = descriptor
 
     def _catch_up(self, holders: list[Any], answer: Answer, descriptor: bytes) -> None:
         decoded = contents.decode(self.kind, answer.elements, self.state.limits)
@@ -116,7 +165,8 @@ class Source:
     def start_again(self, box: Any) -> Flow[bool]:
         """Read the whole state; whether there is still one of the same kind. One round trip."""
         before, self.known = self.known, b""
-        self.attribute.copy = None
+        if not self.state.is_waiting:
+            self.attribute.doubt()
         copy = yield from read(self.state, self.attribute.name)
         if copy is None or copy.kind != self.kind:
             return False

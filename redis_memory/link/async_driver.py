@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import time
 import weakref
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
-from redis_memory.core.state import Flow, State
-from redis_memory.errors import ClosedError, RedisMemoryError
-from redis_memory.link import links
+from redis_memory.core.replay import drain
+from redis_memory.core.state import Call, Flow, State
+from redis_memory.errors import (
+    ClosedError,
+    DataLossWarning,
+    NotReplicatedError,
+    RedisMemoryError,
+)
+from redis_memory.link import journals, links
 from redis_memory.link.address import Address
 from redis_memory.link.async_link import AsyncLink
+from redis_memory.link.driver import LOOK_S, TURN_S, abandon, not_replicated
 from redis_memory.settings import Settings
 
 T = TypeVar("T")
+
+_log = logging.getLogger("redis_memory")
 
 
 class _Attachment:
@@ -38,6 +50,12 @@ def _leave(attached: list[_Attachment], state: State) -> None:
         links.leave(attached.pop().link, state)
 
 
+def _forsake(attached: list[_Attachment], state: State) -> None:
+    """Nobody needs the driver any more; what still waits is left to the journal."""
+    _leave(attached, state)
+    abandon(state)
+
+
 class AsyncDriver:
     """One memory's state and its link; the changes of one memory keep their order.
 
@@ -48,13 +66,15 @@ class AsyncDriver:
     def __init__(self, state: State, settings: Settings, client: Any = None) -> None:
         self.state = state
         self.is_closed: bool = False
+        # memory objects
+        self.users: int = 0
         self._settings = settings
         self._client = client
         self.address: Address = links.address_for(settings, client, is_async=True)
         # none before the first call, then one
         self._attached: list[_Attachment] = []
         # of the driver, not of the memory: a proxy may outlive the memory it was read from
-        weakref.finalize(self, _leave, self._attached, state).atexit = False
+        weakref.finalize(self, _forsake, self._attached, state).atexit = False
         _drivers.add(self)
 
     @property
@@ -78,56 +98,131 @@ class AsyncDriver:
             if self._attached[0].is_in_use:
                 raise RuntimeError("another event loop uses this memory: open one for each loop")
             _leave(self._attached, self.state)
-            self.state.distrust()
+            if not self.state.is_waiting:
+                self.state.distrust()
         if not self._attached:
             link = links.open_async_link(self._settings, self._client, self.address)
             self._attached.append(_Attachment(loop, link))
             links.reuse_writer(link, self.state)
+            journals.attach(self.state, link.address.label, self._settings, self._take_over)
         return self._attached[0]
+
+    def _take_over(self, state: State) -> None:
+        """Deliver what a process that is gone has left in its journal."""
+        link = self._attached[0].link
+        driver = AsyncDriver(state, self._settings, self._client)
+        driver._attached.append(_Attachment(self._attached[0].loop, link))
+        link.users += 1
+        link.wait_for(driver)
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
         attached = self._attach()
-        link = attached.link
         async with attached.lock:
             if self.is_closed:
                 raise ClosedError("this memory was closed")
             try:
-                self._check_trust(attached)
-                call = next(flow)
-                while True:
-                    try:
-                        reply = await link.execute(call)
-                    except RedisMemoryError as error:
-                        call = flow.throw(error)
-                    else:
-                        self._check_trust(attached)
-                        call = flow.send(reply)
-            except StopIteration as end:
-                result: T = end.value
-                return result
+                return await self._run(flow, attached, attached.link.execute)
+            finally:
+                if self.state.is_waiting:
+                    attached.link.wait_for(self)
+
+    async def _run(
+        self, flow: Flow[T], attached: _Attachment, execute: Callable[[Call], Awaitable[Any]]
+    ) -> T:
+        link, shortage = attached.link, None
+        try:
+            self._check_trust(attached)
+            call = next(flow)
+            while True:
+                try:
+                    reply = await execute(call)
+                except RedisMemoryError as error:
+                    self.state.lost_us = link.lost_us
+                    call = flow.throw(error)
+                else:
+                    self._check_trust(attached)
+                    if link.replicas and call.is_change and call.replicas < link.replicas:
+                        shortage = max(call.replicas, 0)
+                    call = flow.send(reply)
+        except StopIteration as end:
+            if shortage is not None:
+                raise not_replicated(shortage, link.replicas) from None
+            result: T = end.value
+            return result
 
     def _check_trust(self, attached: _Attachment) -> None:
-        if attached.reconnects != attached.link.reconnects:
+        if attached.reconnects == attached.link.reconnects:
+            return
+        # while the server is away, or does not have all of ours, the copies are all there is
+        if attached.link.away is None and not self.state.is_waiting:
             attached.reconnects = attached.link.reconnects
             self.state.distrust()
 
+    async def deliver(self) -> None:
+        """Deliver what waits, in turns with the other tasks that use the memory.
+
+        Raises:
+            OfflineError: The server is away again.
+            ServerRefusedError: It refuses to store anything.
+        """
+        attached = self._attach()
+        while self.state.is_waiting:
+            async with attached.lock:
+                try:
+                    flow = drain(self.state, time.monotonic() + TURN_S)
+                    await self._run(flow, attached, attached.link.execute_once)
+                except (DataLossWarning, NotReplicatedError) as warning:
+                    # raised where warnings are errors; nobody is here to catch it
+                    _log.warning("%s", warning)
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait until nothing waits any more, at most so long; how many changes are left."""
+        if not self.state.is_waiting:
+            return 0
+        until_s = time.monotonic() + timeout_s
+        link = self._attach().link
+        # what was delivered can be read only when the server does not count as away any more
+        while self.state.is_waiting or link.away is not None:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                break
+            if self.state.is_waiting:
+                link.wait_for(self)
+            await asyncio.sleep(min(LOOK_S, left_s))
+        return len(self.state.queue.operations)
+
+    def lose_user(self) -> None:
+        """A memory object is gone; what it left in the queue is delivered all the same."""
+        self.users -= 1
+
     async def close(self) -> None:
-        """Refuse every later call; close the connections if no other memory uses them."""
-        if self.is_closed or not self._attached:
+        """Refuse every later call; close the connections if no other memory uses them.
+
+        Waits for what the server does not have yet, at most `close_timeout_s`. What is left then
+        stays in the journal; without one it is lost, and a warning says so.
+        """
+        if self.is_closed:
+            return
+        if not self._attached and not self.state.is_waiting:
             self.is_closed = True
             return
         attached = self._attach()
+        await self.flush(self._settings.close_timeout_s)
         async with attached.lock:
             self.is_closed = True
-        _leave(self._attached, self.state)
-        if links.is_unused(attached.link):
-            await attached.link.close()
+            attached.link.waiting.pop(self, None)
+        try:
+            abandon(self.state)
+        finally:
+            _leave(self._attached, self.state)
+            if links.is_unused(attached.link):
+                await attached.link.close()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, and a link of its own."""
         self._attached.clear()
-        self.state.renew_writer()
+        self.state.after_fork()
 
 
 class ReadOnly:

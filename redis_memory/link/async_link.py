@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import tenacity
 from redis.exceptions import InvalidResponse, RedisError
 
-from redis_memory.core.state import Call
-from redis_memory.errors import RedisMemoryError
+from redis_memory.core.clock import now_us
+from redis_memory.core.state import Call, Head, State
+from redis_memory.errors import (
+    AccessDeniedError,
+    OfflineError,
+    RedisMemoryError,
+    ServerRefusedError,
+)
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.failures import LinkFailureError
 from redis_memory.link.greeting import greeting
-from redis_memory.link.link import given_up, policy, refused_in_doubt
+from redis_memory.link.link import (
+    FIRST_PAUSE_S,
+    given_up,
+    policy,
+    reconnecting,
+    refused_in_doubt,
+    replication_ms,
+)
 from redis_memory.link.mismatch import explained
 from redis_memory.link.wire import as_reply, is_unknown_script, with_source
+
+_log = logging.getLogger("redis_memory")
+
+
+class AsyncWaiter(Protocol):
+    """Who has changes that wait for the server: the driver of an async memory."""
+
+    state: State
+    users: int
+
+    async def deliver(self) -> None:
+        """Deliver them; OfflineError when the server goes away again."""
+        raise NotImplementedError
 
 
 class AsyncLink:
@@ -28,9 +55,24 @@ class AsyncLink:
     Whatever interrupts that, a cancellation too, drops the connection.
     """
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        timeout_s: float,
+        reconnect_max_s: float = 0.45,
+        replicas: int = 0,
+    ) -> None:
         self.address = address
         self.timeout_s = timeout_s
+        self.reconnect_max_s = reconnect_max_s
+        self.replicas = replicas
+        # why no call is tried: the server is away, and a task looks for it
+        self.away: RedisMemoryError | None = None
+        # since when, by the clock of `core.clock`; 0 while it answers
+        self.lost_us: int = 0
+        # who has changes that wait; held here, they outlive the memory objects
+        self.waiting: dict[AsyncWaiter, None] = {}
+        self._seeker: asyncio.Task[None] | None = None
         self.is_verified: bool = False
         self.is_online: bool | None = None
         self.reconnects: int = 0
@@ -42,19 +84,31 @@ class AsyncLink:
     async def execute(self, call: Call) -> Any:
         """Send a call and return its reply; send it again while answers get lost.
 
+        While the server is away nothing is sent, and no time is lost.
+
         Raises:
             InDoubtError: A change was sent, and no answer came within `timeout_s`.
             OfflineError: The server cannot be reached, or does not serve now.
             RedisMemoryError: The server refused; nothing was changed.
         """
+        if self.away is not None:
+            raise type(self.away)(*self.away.args)
         try:
             return await self._once(call)
         except LinkFailureError as failure:
             return await self._again(call, failure)
 
+    async def execute_once(self, call: Call) -> Any:
+        """The same in one attempt, also while the server counts as away."""
+        try:
+            return await self._once(call)
+        except LinkFailureError as failure:
+            await self._drop_idle()
+            raise given_up(call, failure, in_doubt=failure.in_doubt) from failure
+
     async def _again(self, call: Call, failure: LinkFailureError) -> Any:
         self.reconnects += 1
-        await self.close()
+        await self._drop_idle()
         doubts = [failure.in_doubt]
 
         async def once_more() -> Any:
@@ -64,21 +118,23 @@ class AsyncLink:
                 doubts.append(error.in_doubt)
                 raise
 
-        try:
-            if failure.timed_out:
-                raise failure
-            return await tenacity.AsyncRetrying(**policy(self.timeout_s))(once_more)
-        except LinkFailureError as last:
-            self.is_online = False
-            if not self.is_verified:
-                reason = await asyncio.to_thread(explained, last, self.address)
-                if reason is not None:
-                    raise reason from last
-            raise given_up(call, last, in_doubt=any(doubts)) from last
-        except RedisMemoryError as refusal:
-            if call.is_change and any(doubts):
-                raise refused_in_doubt(refusal) from refusal
-            raise
+        if not failure.timed_out:
+            try:
+                return await tenacity.AsyncRetrying(**policy(self.timeout_s))(once_more)
+            except LinkFailureError as last:
+                # its traceback leads back to itself, and would keep the caller's objects alive
+                failure = last.with_traceback(None)
+            except RedisMemoryError as refusal:
+                if call.is_change and any(doubts):
+                    raise refused_in_doubt(refusal) from refusal
+                raise
+        self.is_online = False
+        if not self.is_verified:
+            reason = await asyncio.to_thread(explained, failure, self.address)
+            if reason is not None:
+                raise reason from failure
+        self.lose(OfflineError(str(failure)))
+        raise given_up(call, failure, in_doubt=any(doubts)) from failure
 
     async def _once(self, call: Call) -> Any:
         if not self._idle and self.address.prepare is not None:
@@ -86,13 +142,23 @@ class AsyncLink:
         attempts = call.attempts
         try:
             async with asyncio.timeout(self.timeout_s):
-                return await self._exchanged(call)
+                connection, reply = await self._exchanged(call)
         except TimeoutError as error:
             message = f"no answer from {self.address.label} within {self.timeout_s} s"
             is_sent = call.attempts > attempts
             raise LinkFailureError(message, in_doubt=is_sent, timed_out=True) from error
+        self.is_online = True
+        is_refused = isinstance(reply, Exception)
+        if self.replicas and call.is_change and not is_refused:
+            call.replicas = await self._replicated(connection)
+        if call.replicas >= 0:
+            self._idle.append(connection)
+        if is_refused:
+            raise failures.from_reply(reply)
+        return reply
 
-    async def _exchanged(self, call: Call) -> Any:
+    async def _exchanged(self, call: Call) -> tuple[Any, Any]:
+        """Send a call; the connection, and the reply on it."""
         connection = self._idle.pop() if self._idle else await self._connected()
         call.attempts += 1
         try:
@@ -108,11 +174,91 @@ class AsyncLink:
         except BaseException:  # a signal or cancellation too: its reply is still to come
             await self._drop(connection)
             raise
-        self._idle.append(connection)
-        self.is_online = True
-        if isinstance(reply, Exception):
-            raise failures.from_reply(reply)
-        return reply
+        return connection, reply
+
+    async def _replicated(self, connection: Any) -> int:
+        """How many replicas have what was written on this connection; -1 when it broke."""
+        within_ms = b"%d" % replication_ms(self.timeout_s)
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                reply = await _sent(connection, b"WAIT", b"%d" % self.replicas, within_ms)
+        except (OSError, RedisError):  # what the change itself was answered is in hand
+            await self._drop(connection)
+            return -1
+        except BaseException:  # a signal or cancellation too: its reply is still to come
+            await self._drop(connection)
+            raise
+        return reply if isinstance(reply, int) else 0
+
+    def lose(self, reason: RedisMemoryError) -> None:
+        """Count the server as away, and have a task look for it."""
+        if self.away is None:
+            _log.warning("%s is away: %s", self.address.label, reason)
+            # when the call began that has failed now, or a little before
+            self.lost_us = now_us() - int(self.timeout_s * 1_000_000)
+        self.away, self.is_online = reason, False
+        self._seek()
+
+    def wait_for(self, waiter: AsyncWaiter) -> None:
+        """Deliver what somebody has as soon as the server takes it."""
+        self.waiting[waiter] = None
+        self._seek()
+
+    def orphan(self, memory: bytes) -> Any:
+        """The driver of a memory whose object is gone while changes of it wait, if there is one."""
+        for waiter in self.waiting:
+            if waiter.users == 0 and waiter.state.keys.memory == memory:
+                return waiter
+        return None
+
+    def _seek(self) -> None:
+        if self._seeker is None or self._seeker.done():
+            self._seeker = asyncio.create_task(self._look(), name="redis-memory-reconnect")
+
+    async def _look(self) -> None:
+        """Look for the server until it is back and has all that waited for it."""
+        while self.away is not None or self.waiting:
+            await asyncio.sleep(FIRST_PAUSE_S)
+            await tenacity.AsyncRetrying(**reconnecting(self.reconnect_max_s))(self._come_back)
+
+    async def _come_back(self) -> bool:
+        """Try once; whether the server is back, and has all that waited for it."""
+        if self.users < 1 and not self.waiting:
+            self.away = None  # nobody asks any more; who comes next will see for himself
+            return True
+        try:
+            for waiter in list(self.waiting):
+                waiter.state.queue.sync()
+            if self.away is not None:
+                await self.execute_once(Call(Head(b"PING")))
+            for waiter in list(self.waiting):
+                await self._deliver(waiter)
+                # it takes changes, and not only calls: the other memories need not wait for all
+                self._found()
+        except AccessDeniedError as refusal:
+            self.away = refusal
+            return False
+        except RedisMemoryError as error:
+            if self.away is not None:
+                self.away = OfflineError(str(error))
+            return False
+        self._found()
+        return not self.waiting
+
+    def _found(self) -> None:
+        if self.away is not None:
+            _log.warning("%s is back", self.address.label)
+            self.reconnects += 1
+            self.away, self.lost_us = None, 0
+
+    async def _deliver(self, waiter: AsyncWaiter) -> None:
+        try:
+            await waiter.deliver()
+        except ServerRefusedError as refusal:
+            _log.warning("%s: changes go on waiting: %s", self.address.label, refusal)
+        else:
+            if not waiter.state.is_waiting:
+                self.waiting.pop(waiter, None)
 
     async def _connected(self) -> Any:
         address = self.address
@@ -157,14 +303,27 @@ class AsyncLink:
         await connection.disconnect(nowait=True)
 
     async def close(self) -> None:
-        """Close the connections that are not in use; a later call opens new ones."""
+        """Close the connections that are not in use, and end the search for a lost server.
+
+        A later call opens new ones.
+        """
+        seeker, self._seeker = self._seeker, None
+        if seeker is not None and seeker is not asyncio.current_task():
+            seeker.cancel()
+            await asyncio.gather(seeker, return_exceptions=True)
+        self.away = None
+        await self._drop_idle()
+
+    async def _drop_idle(self) -> None:
         while self._idle:
             connection = self._idle.popleft()
             self._connections.discard(connection)
             await connection.disconnect()
 
     def after_fork(self) -> None:
-        """Leave the connections to the parent process."""
+        """Leave the connections, and what waits, to the parent process."""
+        self._seeker, self.away = None, None
+        self.waiting.clear()
         while self._connections:
             _leave_to_parent(self._connections.pop())
 

@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
+import warnings
 import weakref
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from redis_memory.core.state import Flow, State
-from redis_memory.errors import ClosedError, RedisMemoryError
+from redis_memory.core.replay import drain
+from redis_memory.core.state import Call, Flow, State
+from redis_memory.errors import (
+    ClosedError,
+    DataLossWarning,
+    NotReplicatedError,
+    RedisMemoryError,
+)
 from redis_memory.link.link import Link
 
 T = TypeVar("T")
+
+_log = logging.getLogger("redis_memory")
+
+# How long what waits is delivered before other threads of the same memory have their turn.
+TURN_S = 0.05
+# How often somebody who waits for the queue looks at it.
+LOOK_S = 0.002
 
 
 class Driver:
     """One memory's state and its link; the changes of one memory keep their order."""
 
-    __slots__ = ("__weakref__", "_lock", "_reconnects", "is_closed", "link", "state")
+    __slots__ = (
+        "__weakref__",
+        "_lock",
+        "_reconnects",
+        "is_closed",
+        "leave",
+        "link",
+        "state",
+        "users",
+    )
 
     def __init__(self, state: State, link: Link) -> None:
         self.state: State = state
         self.link: Link = link
         self.is_closed: bool = False
+        # memory objects
+        self.users: int = 0
+        # what is to be done when nobody needs it any more
+        self.leave: weakref.finalize[..., Driver] | None = None
         self._reconnects = link.reconnects
         # reentrant: the key function of a sort may read the memory it sorts
         self._lock = threading.RLock()
         _drivers.add(self)
 
-    def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its end."""
-        link = self.link
+    def run(  # noqa: C901 - in one piece: each call of a function costs 0.1 us at every change
+        self, flow: Flow[T], execute: Callable[[Call], Any] | None = None
+    ) -> T:
+        """Run a flow to its end, its calls by the link's `execute` or by another one."""
+        link, shortage = self.link, None
+        execute = execute or link.execute
         with self._lock:
             if self.is_closed:
                 raise ClosedError("this memory was closed")
@@ -40,31 +73,100 @@ class Driver:
                 call = next(flow)
                 while True:
                     try:
-                        reply = link.execute(call)
+                        reply = execute(call)
                     except RedisMemoryError as error:
+                        self.state.lost_us = link.lost_us
                         call = flow.throw(error)
                     else:
                         if self._reconnects != link.reconnects:
                             self._distrust()
+                        if call.is_change and call.replicas < link.replicas:
+                            shortage = max(call.replicas, 0)
                         call = flow.send(reply)
             except StopIteration as end:
+                if shortage is not None:
+                    raise not_replicated(shortage, link.replicas) from None
                 result: T = end.value
                 return result
+            finally:
+                if self.state.is_waiting:
+                    link.wait_for(self)
 
     def _distrust(self) -> None:
-        self._reconnects = self.link.reconnects
-        self.state.distrust()
+        # while the server is away, or does not have all of ours, the copies are all there is
+        if self.link.away is None and not self.state.is_waiting:
+            self._reconnects = self.link.reconnects
+            self.state.distrust()
+
+    def deliver(self) -> None:
+        """Deliver what waits, in turns with the other threads that use the memory.
+
+        Raises:
+            OfflineError: The server is away again.
+            ServerRefusedError: It refuses to store anything.
+        """
+        while self.state.is_waiting:
+            try:
+                self.run(drain(self.state, time.monotonic() + TURN_S), self.link.execute_once)
+            except (DataLossWarning, NotReplicatedError) as warning:
+                # raised where warnings are errors; nobody is here to catch it
+                _log.warning("%s", warning)
+            time.sleep(0)
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until nothing waits any more, at most so long; how many changes are left."""
+        if not self.state.is_waiting:
+            return 0
+        until_s = time.monotonic() + timeout_s
+        # what was delivered can be read only when the server does not count as away any more
+        while self.state.is_waiting or self.link.away is not None:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                break
+            if self.state.is_waiting:
+                self.link.wait_for(self)
+            time.sleep(min(LOOK_S, left_s))
+        return len(self.state.queue.operations)
+
+    def lose_user(self) -> None:
+        """A memory object is gone; what it left in the queue is delivered all the same."""
+        self.users -= 1
 
     def close(self) -> None:
-        """Refuse every later call; one that is running ends first."""
+        """Refuse every later call; one that is running ends first.
+
+        What waits stays in the journal; without one it is lost, and a warning says so.
+        """
         with self._lock:
             self.is_closed = True
+            self.link.waiting.pop(self, None)
+        abandon(self.state)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, other connections, a lock nobody holds."""
         self._lock = threading.RLock()
-        self.state.renew_writer()
+        self.state.after_fork()
         self.link.after_fork()
+
+
+def abandon(state: State) -> None:
+    """Leave what waits to whoever adopts the journal; warn when there is none."""
+    state.is_waiting = False
+    lost = state.queue.abandon()
+    if lost:
+        message = (
+            f"{lost} changes of {state.label} were never delivered, and are lost: the server was "
+            "away until the memory was closed, and there is no journal"
+        )
+        _log.error("%s", message)
+        warnings.warn(DataLossWarning(message, forgotten=lost), stacklevel=2)
+
+
+def not_replicated(confirmed: int, wanted: int) -> NotReplicatedError:
+    """The error for a change that too few replicas have."""
+    return NotReplicatedError(
+        f"the change was made, and {confirmed} of {wanted} replicas have confirmed it in time"
+    )
 
 
 _drivers: weakref.WeakSet[Driver] = weakref.WeakSet()

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import threading
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import hiredis
 import tenacity
 from redis.exceptions import RedisError
 
-from redis_memory.core.state import Call
-from redis_memory.errors import InDoubtError, OfflineError, RedisMemoryError
+from redis_memory.core.clock import now_us
+from redis_memory.core.state import Call, Head, State
+from redis_memory.errors import (
+    AccessDeniedError,
+    InDoubtError,
+    OfflineError,
+    RedisMemoryError,
+    ServerRefusedError,
+)
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.failures import LinkFailureError
@@ -19,7 +28,25 @@ from redis_memory.link.greeting import greeting
 from redis_memory.link.mismatch import explained
 from redis_memory.link.wire import ConnectionWire, SocketWire, Wire, is_unknown_script, with_source
 
+_log = logging.getLogger("redis_memory")
+
 _BROKEN = (OSError, RedisError)
+# With full jitter: many clients of one server come back one by one.
+FIRST_PAUSE_S = 0.02
+
+
+class Waiter(Protocol):
+    """Who has changes that wait for the server: the driver of a memory.
+
+    `users` counts the memory objects that it stands behind.
+    """
+
+    state: State
+    users: int
+
+    def deliver(self) -> None:
+        """Deliver them; OfflineError when the server goes away again."""
+        raise NotImplementedError
 
 
 def policy(timeout_s: float) -> dict[str, Any]:
@@ -31,6 +58,19 @@ def policy(timeout_s: float) -> dict[str, Any]:
         "wait": tenacity.wait_random_exponential(multiplier=0.005, max=0.1),
         "stop": tenacity.stop_before_delay(timeout_s),
         "reraise": True,
+    }
+
+
+def replication_ms(timeout_s: float) -> int:
+    """How long the server waits for replicas: it looks at that limit only every 0.1 s."""
+    return max(1, int(timeout_s * 1000) - 150)
+
+
+def reconnecting(reconnect_max_s: float) -> dict[str, Any]:
+    """How both links look for a lost server: until it is back, never in step with each other."""
+    return {
+        "retry": tenacity.retry_if_result(lambda is_back: not is_back),
+        "wait": tenacity.wait_random_exponential(multiplier=FIRST_PAUSE_S, max=reconnect_max_s),
     }
 
 
@@ -54,9 +94,26 @@ class Link:
     reply can reach another call.
     """
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        timeout_s: float,
+        reconnect_max_s: float = 0.45,
+        replicas: int = 0,
+    ) -> None:
         self.address = address
         self.timeout_s = timeout_s
+        self.reconnect_max_s = reconnect_max_s
+        self.replicas = replicas
+        # why no call is tried: the server is away, and a thread looks for it
+        self.away: RedisMemoryError | None = None
+        # since when, by the clock of `core.clock`; 0 while it answers
+        self.lost_us: int = 0
+        # who has changes that wait; held here, they outlive the memory objects
+        self.waiting: dict[Waiter, None] = {}
+        self._lock = threading.RLock()
+        self._seeker: threading.Thread | None = None
+        self._stop = threading.Event()
         self.is_verified: bool = False
         # what the last call told: None before the first one
         self.is_online: bool | None = None
@@ -68,15 +125,28 @@ class Link:
     def execute(self, call: Call) -> Any:
         """Send a call and return its reply; send it again while answers get lost.
 
+        While the server is away nothing is sent, and no time is lost.
+
         Raises:
             InDoubtError: A change was sent, and no answer came within `timeout_s`.
             OfflineError: The server cannot be reached, or does not serve now.
             RedisMemoryError: The server refused; nothing was changed.
         """
+        away = self.away  # read once: the thread that looks for the server may clear it
+        if away is not None:
+            raise type(away)(*away.args)
         try:
             return self._once(call)
         except LinkFailureError as failure:
             return self._again(call, failure)
+
+    def execute_once(self, call: Call) -> Any:
+        """The same in one attempt, also while the server counts as away."""
+        try:
+            return self._once(call)
+        except LinkFailureError as failure:
+            self._drop_idle()
+            raise given_up(call, failure, in_doubt=failure.in_doubt) from failure
 
     def _again(self, call: Call, failure: LinkFailureError) -> Any:
         self.reconnects += 1
@@ -90,20 +160,22 @@ class Link:
                 doubts.append(error.in_doubt)
                 raise
 
-        try:
-            if failure.timed_out:
-                raise failure
-            return tenacity.Retrying(**policy(self.timeout_s))(once_more)
-        except LinkFailureError as last:
-            self.is_online = False
-            reason = None if self.is_verified else explained(last, self.address)
-            if reason is not None:
-                raise reason from last
-            raise given_up(call, last, in_doubt=any(doubts)) from last
-        except RedisMemoryError as refusal:
-            if call.is_change and any(doubts):
-                raise refused_in_doubt(refusal) from refusal
-            raise
+        if not failure.timed_out:
+            try:
+                return tenacity.Retrying(**policy(self.timeout_s))(once_more)
+            except LinkFailureError as last:
+                # its traceback leads back to itself, and would keep the caller's objects alive
+                failure = last.with_traceback(None)
+            except RedisMemoryError as refusal:
+                if call.is_change and any(doubts):
+                    raise refused_in_doubt(refusal) from refusal
+                raise
+        self.is_online = False
+        reason = None if self.is_verified else explained(failure, self.address)
+        if reason is not None:
+            raise reason from failure
+        self.lose(OfflineError(str(failure)))
+        raise given_up(call, failure, in_doubt=any(doubts)) from failure
 
     def _once(self, call: Call) -> Any:
         try:
@@ -115,6 +187,8 @@ class Link:
             reply = wire.call(call)
             if isinstance(reply, Exception) and is_unknown_script(reply):
                 reply = wire.send(*with_source(call))
+            if self.replicas and call.is_change and not isinstance(reply, Exception):
+                call.replicas = self._replicated(wire)
         except hiredis.ProtocolError as error:
             wire.close()
             raise failures.not_redis(self.address.label) from error
@@ -124,11 +198,118 @@ class Link:
         except BaseException:  # a signal or cancellation too: its reply is still to come
             wire.close()
             raise
-        self._idle.append(wire)
+        if call.replicas >= 0:
+            self._idle.append(wire)
         self.is_online = True
         if isinstance(reply, Exception):
             raise failures.from_reply(reply)
         return reply
+
+    def _replicated(self, wire: Wire) -> int:
+        """How many replicas have what was written on this connection; -1 when it broke."""
+        within_ms = b"%d" % replication_ms(self.timeout_s)
+        try:
+            reply = wire.send(b"WAIT", b"%d" % self.replicas, within_ms)
+        except _BROKEN:  # what the change itself was answered is in hand
+            wire.close()
+            return -1
+        return reply if isinstance(reply, int) else 0
+
+    def lose(self, reason: RedisMemoryError) -> None:
+        """Count the server as away, and have a thread look for it."""
+        if self.away is None:
+            _log.warning("%s is away: %s", self.address.label, reason)
+            # when the call began that has failed now, or a little before
+            self.lost_us = now_us() - int(self.timeout_s * 1_000_000)
+        self.away, self.is_online = reason, False
+        self._seek()
+
+    def wait_for(self, waiter: Waiter) -> None:
+        """Deliver what somebody has as soon as the server takes it."""
+        self.waiting[waiter] = None
+        self._seek()
+
+    def orphan(self, memory: bytes) -> Any:
+        """The driver of a memory whose object is gone while changes of it wait, if there is one."""
+        for waiter in list(self.waiting):
+            if waiter.users == 0 and waiter.state.keys.memory == memory:
+                return waiter
+        return None
+
+    def _seek(self) -> None:
+        with self._lock:
+            # one that was never started, or has died: a signal handler may have raised there
+            if self._seeker is None or not self._seeker.is_alive():
+                self._stop = threading.Event()
+                self._seeker = threading.Thread(
+                    target=self._look, name="redis-memory-reconnect", daemon=True
+                )
+                try:
+                    self._seeker.start()
+                except RuntimeError:  # the interpreter is ending
+                    self._seeker = None
+
+    def _look(self) -> None:
+        """Look for the server until it is back and has all that waited for it."""
+        stop = self._stop
+        seeking = tenacity.Retrying(
+            **reconnecting(self.reconnect_max_s),
+            stop=tenacity.stop_when_event_set(stop),
+            sleep=tenacity.sleep_using_event(stop),
+        )
+        try:
+            while not stop.wait(FIRST_PAUSE_S):
+                seeking(self._come_back)
+                with self._lock:
+                    if self.away is None and not self.waiting:
+                        self._seeker = None
+                        return
+        except tenacity.RetryError:
+            pass  # told to stop
+        with self._lock:
+            if self._seeker is threading.current_thread():
+                self._seeker = None
+
+    def _come_back(self) -> bool:
+        """Try once; whether the server is back, and has all that waited for it."""
+        if self.users < 1 and not self.waiting:
+            self.away = None  # nobody asks any more; who comes next will see for himself
+            return True
+        try:
+            for waiter in list(self.waiting):
+                waiter.state.queue.sync()
+            if self.away is not None:
+                self.execute_once(Call(Head(b"PING")))
+            for waiter in list(self.waiting):
+                self._deliver(waiter)
+                # it takes changes, and not only calls: the other memories need not wait for all
+                self._found()
+        except AccessDeniedError as refusal:
+            self.away = refusal
+            return False
+        except RedisMemoryError as error:
+            if self.away is not None:
+                self.away = OfflineError(str(error))
+            return False
+        self._found()
+        return not self.waiting
+
+    def _found(self) -> None:
+        if self.away is not None:
+            _log.warning("%s is back", self.address.label)
+            self.reconnects += 1
+            self.away, self.lost_us = None, 0
+
+    def _deliver(self, waiter: Waiter) -> None:
+        try:
+            waiter.deliver()
+        except ServerRefusedError as refusal:
+            _log.warning("%s: changes go on waiting: %s", self.address.label, refusal)
+        else:
+            self.waiting.pop(waiter, None)
+            # another thread may have queued a change just before that
+            if waiter.state.is_waiting:
+                self.waiting[waiter] = None
 
     def _connected(self) -> Wire:
         address = self.address
@@ -175,10 +356,21 @@ class Link:
             self._idle.popleft().close()
 
     def close(self) -> None:
-        """Close the connections that are not in use; a later call opens new ones."""
+        """Close the connections that are not in use, and end the search for a lost server.
+
+        A later call opens new ones.
+        """
+        self._stop.set()
+        seeker = self._seeker
+        if seeker is not None and seeker.is_alive() and seeker is not threading.current_thread():
+            seeker.join(self.timeout_s + self.reconnect_max_s)
+        self.away = None
         self._drop_idle()
 
     def after_fork(self) -> None:
-        """Leave the connections to the parent process."""
+        """Leave the connections, and what waits, to the parent process."""
+        self._lock = threading.RLock()
+        self._seeker, self.away = None, None
+        self.waiting.clear()
         # redis-py closes only its own descriptor of a socket that another process opened
         self._drop_idle()

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
 import os
 import threading
+import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from contextlib import suppress
 from typing import Any, Final
 
 from redis_memory.core.state import State, Writer
+from redis_memory.errors import RedisMemoryError
 from redis_memory.link import address, credentials
 from redis_memory.link.address import Address
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
 
+_log = logging.getLogger("redis_memory")
+
 _MOST_MEMORIES = 10_000
+# How many idle writers keep the changes that the server might forget.
+_MOST_WINDOWS = 256
+# What the interpreter's end may be put off by.
+_LAST_ATTEMPT_S = 1.0
 
 # reentrant: a memory that is collected while a link is being opened leaves its own
 _lock = threading.RLock()
@@ -35,6 +46,7 @@ class IdleWriters:
 
     def __init__(self) -> None:
         self._writers: OrderedDict[tuple[str, bytes], list[Writer]] = OrderedDict()
+        self._windows: deque[Writer] = deque()
 
     def take(self, server: str, memory: bytes) -> Writer | None:
         """A writer of this memory that nobody uses."""
@@ -48,12 +60,16 @@ class IdleWriters:
         """Keep a writer that owes the server nothing."""
         if writer.last and not writer.unsettled:
             self._writers.setdefault((server, memory), []).append(writer)
+            self._windows.append(writer)
+            if len(self._windows) > _MOST_WINDOWS:
+                self._windows.popleft().window.clear()
             while len(self._writers) > _MOST_MEMORIES:
                 self._writers.popitem(last=False)
 
     def clear(self) -> None:
         """Forget them: they belong to the parent process."""
         self._writers.clear()
+        self._windows.clear()
 
 
 idle_writers: Final = IdleWriters()
@@ -69,7 +85,10 @@ def open_link(settings: Settings, client: Any = None) -> Link:
     with _lock:
         link = _links.get(key)
         if link is None:
-            link = _links[key] = Link(address_for(settings, client), settings.timeout_s)
+            to = address_for(settings, client)
+            link = _links[key] = Link(
+                to, settings.timeout_s, settings.reconnect_max_s, settings.replicas
+            )
             link.is_of_client = client is not None
         link.users += 1
         return link
@@ -86,10 +105,22 @@ def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncLink:
         key = _key(settings, client)
         link = links.get(key)
         if link is None:
-            link = links[key] = AsyncLink(to, settings.timeout_s)
+            link = links[key] = AsyncLink(
+                to, settings.timeout_s, settings.reconnect_max_s, settings.replicas
+            )
             link.is_of_client = client is not None
         link.users += 1
         return link
+
+
+def async_orphan(settings: Settings, client: Any, memory: bytes) -> Any:
+    """The driver that an async memory of the loop that runs now left behind with changes."""
+    try:
+        links = _async_links.get(asyncio.get_running_loop(), {})
+    except RuntimeError:  # no event loop runs
+        return None
+    link = links.get(_key(settings, client))
+    return None if link is None else link.orphan(memory)
 
 
 def address_for(settings: Settings, client: Any, *, is_async: bool = False) -> Address:
@@ -105,9 +136,10 @@ def address_for(settings: Settings, client: Any, *, is_async: bool = False) -> A
 
 
 def _key(settings: Settings, client: Any) -> Any:
+    limits = (settings.timeout_s, settings.reconnect_max_s, settings.replicas)
     if client is not None:
-        return client, settings.timeout_s
-    return settings.address, settings.embedded, settings.embedded_linger_s, settings.timeout_s
+        return client, *limits
+    return settings.address, settings.embedded, settings.embedded_linger_s, *limits
 
 
 def reuse_writer(link: Link | AsyncLink, state: State) -> None:
@@ -136,6 +168,25 @@ def is_unused(link: Link | AsyncLink) -> bool:
             for key in [key for key, other in known.items() if other is link]:
                 del known[key]
         return True
+
+
+def _at_exit() -> None:
+    """Before the interpreter ends: try once more to deliver what waits."""
+    until_s = time.monotonic() + _LAST_ATTEMPT_S
+    waiting = [waiter for link in _links.values() for waiter in list(link.waiting)]
+    for waiter in waiting:
+        with suppress(RedisMemoryError):
+            if time.monotonic() < until_s:
+                waiter.deliver()
+    by_loop = [link for links in _async_links.values() for link in links.values()]
+    left = [waiter.state for link in by_loop for waiter in link.waiting]
+    for state in [waiter.state for waiter in waiting] + left:
+        count = len(state.queue.operations)
+        if count and state.queue.store is None:
+            _log.error("%d changes of %s are lost: there is no journal", count, state.label)
+
+
+atexit.register(_at_exit)
 
 
 def _after_fork() -> None:

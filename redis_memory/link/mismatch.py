@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 
 from redis_memory.errors import ConfigurationError
 from redis_memory.link.address import Address
 from redis_memory.link.failures import LinkFailureError
+
+# How the records begin by which TLS answers a greeting (RFC 8446, section 5.1).
+_ALERT, _HANDSHAKE = b"\x15", b"\x16"
 
 # Somebody was there a moment ago, and answers a second question as fast as the first.
 _PROBE_S = 0.05
@@ -35,9 +39,14 @@ def _speaks_tls(host: str, port: int) -> bool:
     # nothing is sent or believed: only that somebody speaks TLS counts
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    # not `wrap_socket`: it leaves its socket open where the other side hangs up first
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing).do_handshake()
     try:
-        with socket.create_connection((host, port), _PROBE_S) as plain, context.wrap_socket(plain):
-            return True
+        with socket.create_connection((host, port), _PROBE_S) as plain:
+            plain.sendall(outgoing.read())
+            return plain.recv(1) in (_ALERT, _HANDSHAKE)
     except OSError:
         return False
 

@@ -14,6 +14,7 @@ from redis_memory import (
     AccessDeniedError,
     ConfigurationError,
     ConversationMemory,
+    DataLossWarning,
     OfflineError,
     UnsupportedServerError,
     status,
@@ -52,6 +53,26 @@ def refused(url: str) -> RedisMemoryError:
     assert type(errors[0]) is type(errors[1])
     assert str(errors[0]) == str(errors[1])
     return errors[0]
+
+
+def unreachable(url: str) -> OfflineError:
+    """Open a memory, read and write; returns the error of the read. The change waits, in time."""
+    with pytest.warns(DataLossWarning, match="1 changes"):
+        return _read_and_write(url)
+
+
+def _read_and_write(url: str) -> OfflineError:
+    with ConversationMemory("c-1", url, timeout_s=TIMEOUT_S, close_timeout_s=0) as memory:
+        begin = time.monotonic()
+        with pytest.raises(OfflineError) as caught:
+            _ = memory.topic
+        assert time.monotonic() - begin < TIMEOUT_S + GRACE_S
+        begin = time.monotonic()
+        memory.topic = "billing"
+        assert time.monotonic() - begin < TIMEOUT_S / 2
+        standing = status(memory)
+        assert (standing.online, standing.queued) == (False, 1)
+    return caught.value
 
 
 def everything_said_by(error: BaseException) -> str:
@@ -176,14 +197,14 @@ def _without_source(said: str) -> str:
     return "\n".join(line for line in said.splitlines() if "ConversationMemory(" not in line)
 
 
-def test_an_unreachable_host_never_shows_its_password() -> None:
+def test_an_unreachable_host_never_shows_its_password(caplog: pytest.LogCaptureFixture) -> None:
     """An outage is logged more than anything else: no password there either."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        error = refused(f"redis://ann:{QUOTED}@127.0.0.1:{port}")
-    assert isinstance(error, OfflineError)
-    said = everything_said_by(error)
+        error = unreachable(f"redis://ann:{QUOTED}@127.0.0.1:{port}")
+    assert str(port) in caplog.text
+    said = everything_said_by(error) + caplog.text
     assert SECRET not in said
     assert QUOTED not in said
 
@@ -256,16 +277,14 @@ def test_a_certificate_of_another_name_is_named(
 def test_a_silent_server_is_an_outage() -> None:
     """It accepts and says nothing."""
     with Silent() as port:
-        error = refused(port.url)
-        assert isinstance(error, OfflineError)
+        error = unreachable(port.url)
         assert str(port.port) in str(error)
 
 
 def test_a_server_that_hangs_up_is_an_outage() -> None:
     """It accepts and is gone, as a balancer without a server behind it; it does not speak TLS."""
     with CloseAtOnce() as port:
-        error = refused(port.url)
-        assert isinstance(error, OfflineError)
+        error = unreachable(port.url)
         assert str(port.port) in str(error)
 
 
@@ -294,8 +313,7 @@ def test_forbidden_scripts_are_named(why: str, kind: type[RedisMemoryError]) -> 
 def test_a_server_that_is_not_ready_is_an_outage(text: str) -> None:
     """It will be ready, so it is tried again until the time is over."""
     with RespStub(errors={"*": text}) as server:
-        error = refused(server.url)
-        assert isinstance(error, OfflineError)
+        error = unreachable(server.url)
         assert text.split(maxsplit=1)[0] in str(error)
         assert len([r for r in server.requests if r.name == b"EVALSHA"]) > 2
 
@@ -305,8 +323,7 @@ def test_a_full_server_is_an_outage() -> None:
     with Server(tcp=True, maxclients="1") as server:
         server.client().ping()
         url = f"redis://127.0.0.1:{server.port}"
-        error = refused(url)
-        assert isinstance(error, OfflineError)
+        error = unreachable(url)
         assert "max number of clients" in str(error)
         with ConversationMemory("c-1", url, timeout_s=5) as memory:
             server.client().connection_pool.disconnect()

@@ -74,6 +74,13 @@ def memory(name: str, proxy: FaultProxy) -> Iterator[ConversationMemory]:
 
 
 @pytest.fixture
+def forgetful(name: str, server: Server) -> Iterator[ConversationMemory]:
+    """A memory that keeps no acknowledged change to make it again."""
+    with ConversationMemory(name, server.url, timeout_s=5, repair_operations=0) as memory:
+        yield memory
+
+
+@pytest.fixture
 def other(name: str, server: Server) -> Iterator[ConversationMemory]:
     """The same conversation, opened past the proxy by somebody who has read nothing."""
     with ConversationMemory(name, server.url, timeout_s=5) as memory:
@@ -461,46 +468,85 @@ def test_a_forgotten_writer_is_never_taken_for_a_new_one(
 def test_an_emptied_server_is_noticed(
     memory: ConversationMemory, other: ConversationMemory, server: Server
 ) -> None:
-    """FLUSHALL under a writer that lives: one warning, and the memory goes on from there."""
+    """FLUSHALL under a writer that lives: one warning, and what it had made is made again."""
     memory.topic = "billing"
     memory.messages = ["a"]
     held = memory.messages
     server.client().flushall()
-    with pytest.warns(DataLossWarning, match="2 changes"):
+    with pytest.warns(DataLossWarning, match="2 changes") as told:
         memory.topic = "refund"
+    assert [(loss.forgotten, loss.repaired) for loss in losses(told)] == [(2, 2)]
+    assert snapshot(other) == snapshot(memory) == {"topic": "refund", "messages": ["a"]}
+    held.append("b")
+    assert held == memory.messages == other.messages == ["a", "b"]
     assert status(memory).data_loss == 1
-    assert snapshot(other) == snapshot(memory) == {"topic": "refund"}
+
+
+def test_what_was_not_kept_is_told_as_lost(
+    forgetful: ConversationMemory, other: ConversationMemory, server: Server
+) -> None:
+    """Without changes kept for repair the warning counts the loss, and the memory goes on."""
+    forgetful.topic = "billing"
+    forgetful.messages = ["a"]
+    held = forgetful.messages
+    server.client().flushall()
+    with pytest.warns(DataLossWarning, match="2 changes") as told:
+        forgetful.topic = "refund"
+    assert [(loss.forgotten, loss.repaired) for loss in losses(told)] == [(2, 0)]
+    assert snapshot(other) == snapshot(forgetful) == {"topic": "refund"}
     with pytest.raises(StaleProxyError):
         held.append("b")
-    memory.messages = ["b"]
+    forgetful.messages = ["b"]
     assert other.messages == ["b"]
-    assert status(memory).data_loss == 1
+    assert status(forgetful).data_loss == 1
+
+
+def losses(told: pytest.WarningsRecorder) -> list[DataLossWarning]:
+    """The losses among the warnings, as they were raised."""
+    return [one.message for one in told if isinstance(one.message, DataLossWarning)]
 
 
 def test_an_emptied_server_is_noticed_by_a_held_proxy(
     memory: ConversationMemory, server: Server
 ) -> None:
-    """The list is gone, which the append says; that it was lost, the warning says."""
+    """The append says that the list was lost, makes it again, and is behind what was in it."""
     memory.messages = ["a"]
     held = memory.messages
     server.client().flushall()
+    with pytest.warns(DataLossWarning):
+        held.append("b")
+    assert held == memory.messages == ["a", "b"]
+    assert status(memory).data_loss == 1
+
+
+def test_a_lost_list_is_gone_for_a_held_proxy(
+    forgetful: ConversationMemory, server: Server
+) -> None:
+    """Where it cannot be made again, the append says that it is gone, and the warning why."""
+    forgetful.messages = ["a"]
+    held = forgetful.messages
+    server.client().flushall()
     with pytest.warns(DataLossWarning), pytest.raises(StaleProxyError):
         held.append("b")
-    assert snapshot(memory) == {}
+    assert snapshot(forgetful) == {}
 
 
-def test_a_server_that_comes_back_older_is_noticed(own_server: Server) -> None:
-    """After a restart from an old snapshot the next change is made, with a warning."""
-    with ConversationMemory("c-1", own_server.url, timeout_s=5) as memory:
+@pytest.mark.parametrize(("kept", "count"), [(1000, 2), (0, 1)])
+def test_a_server_that_comes_back_older_is_noticed(
+    own_server: Server, kept: int, count: int
+) -> None:
+    """After a restart from an old snapshot the next read warns, and repairs what it can."""
+    with ConversationMemory("c-1", own_server.url, timeout_s=5, repair_operations=kept) as memory:
         memory.count = 1
         own_server.restart()
         memory.count = 2
         own_server.kill()
         own_server.start()
-        assert memory.count == 1
         with pytest.warns(DataLossWarning):
-            memory.last = 3
-        assert snapshot(memory) == {"count": 1, "last": 3}
+            assert memory.count == count
+        memory.last = 3
+        assert snapshot(memory) == {"count": count, "last": 3}
+        assert status(memory).data_loss == 1
 
 
 def test_a_list_begun_anew_is_read_as_it_is(
@@ -533,11 +579,16 @@ def test_a_held_proxy_does_not_change_a_list_begun_anew(
     assert other.messages == list("xyz")
 
 
-def test_a_restored_list_is_read_as_it_is(own_server: Server) -> None:
+@pytest.mark.parametrize(("kept", "made_again"), [(1000, ["lost"]), (0, [])])
+def test_a_restored_list_is_read_as_it_is(
+    own_server: Server, kept: int, made_again: list[str]
+) -> None:
     """What a reader saw appended after the backup is not mixed with what was appended since."""
     with (
         ConversationMemory("c-1", own_server.url, timeout_s=5) as reader,
-        ConversationMemory("c-1", own_server.tcp_url, timeout_s=5) as writer,
+        ConversationMemory(
+            "c-1", own_server.tcp_url, timeout_s=5, repair_operations=kept
+        ) as writer,
     ):
         writer.messages = ["a"]
         own_server.restart()
@@ -549,4 +600,4 @@ def test_a_restored_list_is_read_as_it_is(own_server: Server) -> None:
         with pytest.warns(DataLossWarning):
             push(writer, "messages", "b")
         push(writer, "messages", "c")
-        assert reader.messages == ["a", "b", "c"]
+        assert reader.messages == ["a", *made_again, "b", "c"]

@@ -91,7 +91,7 @@ def test_no_increment_is_lost(each_url: str, conversation_id: str, start: int, s
     workers, rounds = 4, 30
     barrier = threading.Barrier(workers)
 
-    def work(_: int) -> list[float]:
+    def work(_: int) -> list[Any]:
         with ConversationMemory(conversation_id, each_url) as memory:
             barrier.wait()
             return [increment(memory, "count", step) for _ in range(rounds)]

@@ -99,15 +99,18 @@ def test_a_change_in_the_middle_of_a_change_is_not_made_twice_here(
     box = mem.box
     link = core_of(mem).driver.link
     execute = link.execute
+    signals = ["handler"]
 
     def interrupted(call: Any) -> Any:
         reply = execute(call)
-        monkeypatch.undo()
-        box.append("handler")
+        # once: the driver holds on to what it began with, and undoing the patch does not end it
+        if signals:
+            box.append(signals.pop())
         return reply
 
     monkeypatch.setattr(link, "execute", interrupted)
     box.append("outer")
+    assert not signals
     assert box == mem.box == other.box == [1, "outer", "handler"]
 
 
@@ -236,12 +239,12 @@ def test_an_intersection_keeps_the_stored_spelling(mem: ConversationMemory) -> N
 
 
 def test_names_that_were_only_asked_for_are_forgotten(mem: ConversationMemory) -> None:
-    """A process that asks for thousands of names does not grow with them."""
-    for number in range(200):
+    """A process that asks for ever more names grows with the last thousand of them only."""
+    for number in range(2100):
         assert not hasattr(mem, f"question{number}")
     mem.answer = [1] * 10
     assert len(mem.answer) == 10
     del mem.answer
     core = core_of(mem)
-    assert len(core.state.attributes) <= 1
+    assert len(core.state.attributes) <= 1024 + 1
     assert not core.spares

@@ -1,13 +1,14 @@
-"""A server that is away is told in time, and what was not applied then is not applied later."""
+"""A server that is away is told in time, and what was changed then is applied once, in order."""
 
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -18,10 +19,13 @@ from redis.retry import Retry
 
 from redis_memory import (
     ConversationMemory,
+    DataLossWarning,
     InDoubtError,
     OfflineError,
     ServerRefusedError,
     clear,
+    conflicts,
+    flush,
     increment,
     push,
     setdefault,
@@ -71,26 +75,42 @@ def other(name: str, server: Server) -> Iterator[ConversationMemory]:
         yield memory
 
 
-CALLS: dict[str, Call] = {
-    "read": lambda memory: memory.messages,
-    "hasattr": lambda memory: hasattr(memory, "absent"),
-    "assign": lambda memory: setattr(memory, "topic", "billing"),
-    "push": lambda memory: push(memory, "messages", "late"),
+KNOWN = ["first", "second"]
+# what is called, and what comes of it while the server is away
+CALLS: dict[str, tuple[Call, object]] = {
+    "read": (lambda memory: memory.messages, KNOWN),
+    "in": (lambda memory: "messages" in memory, True),
+    "window": (lambda memory: window(memory, "messages", -1), ["second"]),
+    "hasattr": (lambda memory: hasattr(memory, "absent"), OfflineError),
+    "snapshot": (snapshot, OfflineError),
+    "setdefault": (lambda memory: setdefault(memory, "messages", []), KNOWN),
+    "assign": (lambda memory: setattr(memory, "topic", "billing"), None),
+    "push": (lambda memory: push(memory, "messages", "late"), None),
+    "increment": (lambda memory: increment(memory, "count"), None),
+    "delete": (lambda memory: delattr(memory, "notes"), None),
+    "clear": (clear, None),
 }
-OTHER_CALLS: tuple[Call, ...] = (
-    lambda memory: getattr(memory, "absent", None),
-    lambda memory: memory["absent"],
-    lambda memory: "absent" in memory,
-    list,
-    len,
-    dir,
-    snapshot,
-    clear,
-    lambda memory: window(memory, "messages"),
-    lambda memory: increment(memory, "count"),
-    lambda memory: setdefault(memory, "owner", "somebody"),
-    lambda memory: delattr(memory, "messages"),
-)
+BEFORE: dict[str, object] = {"messages": KNOWN, "notes": {"a": 1}}
+# what the server has when it is back
+AFTER: dict[str, dict[str, object]] = {
+    "assign": BEFORE | {"topic": "billing"},
+    "push": BEFORE | {"messages": [*KNOWN, "late"]},
+    "increment": BEFORE | {"count": 1},
+    "delete": {"messages": KNOWN},
+    "clear": {},
+}
+ANSWERED_BY_THE_SERVER: dict[str, Call] = {
+    "getattr": lambda memory: getattr(memory, "absent", None),
+    "item": lambda memory: memory["absent"],
+    "in": lambda memory: "absent" in memory,
+    "list": list,
+    "len": len,
+    "dir": dir,
+    "snapshot": snapshot,
+    "window": lambda memory: window(memory, "messages"),
+    "setdefault": lambda memory: setdefault(memory, "owner", "somebody"),
+    "large increment": lambda memory: increment(memory, "count", 10**15),
+}
 AWAY: dict[str, Callable[[FaultProxy], None]] = {
     "refused": FaultProxy.refuse,
     "a black hole": FaultProxy.stall,
@@ -99,25 +119,138 @@ AWAY: dict[str, Callable[[FaultProxy], None]] = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
+def is_back(memory: ConversationMemory, limit_s: float = 5) -> None:
+    """Wait until a memory has found its server, and nothing of it waits any more."""
+    assert flush(memory, limit_s) == 0
+    wait_until(lambda: status(memory).online, limit_s, what="the memory to find its server")
+
+
+def outcome(call: Call, memory: ConversationMemory) -> object:
+    """What a call returns, or `OfflineError` where it raises that."""
+    try:
+        return call(memory)
+    except OfflineError:
+        return OfflineError
+
+
+@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("away", AWAY.values(), ids=list(AWAY))
 def test_an_unreachable_server_is_told_in_time(
-    memory: ConversationMemory, proxy: FaultProxy, away: Callable[[FaultProxy], None], call: Call
+    memory: ConversationMemory,
+    other: ConversationMemory,
+    proxy: FaultProxy,
+    away: Callable[[FaultProxy], None],
+    call: str,
 ) -> None:
-    """Whatever is called, and however the server is away: `OfflineError`, and no false answer."""
+    """However the server is away: a change waits, and is made once; no read answers falsely."""
+    use, expected = CALLS[call]
+    memory.notes = {"a": 1}
     away(proxy)
-    with in_time(), pytest.raises(OfflineError):
-        call(memory)
+    with in_time():
+        assert outcome(use, memory) == expected
     proxy.heal()
-    call(memory)
+    is_back(memory)
+    assert snapshot(other) == snapshot(memory) == AFTER.get(call, BEFORE)
+    assert not hasattr(memory, "absent")
+    assert status(memory).data_loss == 0
+    assert not conflicts(memory)
 
 
-def test_every_call_tells_an_outage(name: str) -> None:
-    """No call takes a server that is away for one that has nothing."""
+@pytest.mark.parametrize("call", CALLS)
+def test_nothing_is_sent_to_a_server_that_is_away(
+    memory: ConversationMemory, other: ConversationMemory, proxy: FaultProxy, call: str
+) -> None:
+    """Once it is known to be away, no call waits for it, and the outcome is the same."""
+    use, expected = CALLS[call]
+    memory.notes = {"a": 1}
+    proxy.refuse()
+    assert not status(memory).online
+    with in_time(TIMEOUT_S / 2):
+        assert outcome(use, memory) == expected
+    proxy.heal()
+    is_back(memory)
+    assert snapshot(other) == snapshot(memory) == AFTER.get(call, BEFORE)
+
+
+@pytest.mark.parametrize("call", ANSWERED_BY_THE_SERVER.values(), ids=list(ANSWERED_BY_THE_SERVER))
+def test_what_only_the_server_knows_tells_an_outage(name: str, call: Call) -> None:
+    """No call takes a server that is away for one that has nothing, and none is kept for later."""
     with ConversationMemory(name, f"redis://{HOST}:{free_port()}", timeout_s=0.01) as memory:
-        for call in OTHER_CALLS:
+        for _ in range(2):
             with pytest.raises(OfflineError):
                 call(memory)
+        assert status(memory).queued == 0
+
+
+def test_a_missing_attribute_is_told_apart_from_an_unknown_one(
+    memory: ConversationMemory, proxy: FaultProxy
+) -> None:
+    """What was seen to be missing stays so while the server is away; more is not known."""
+    assert not hasattr(memory, "absent")
+    proxy.refuse()
+    assert not hasattr(memory, "absent")
+    assert "absent" not in memory
+    with pytest.raises(AttributeError):
+        window(memory, "absent")
+    with pytest.raises(OfflineError):
+        hasattr(memory, "unknown")
+    with pytest.raises(OfflineError):
+        _ = "unknown" in memory
+
+
+@pytest.mark.parametrize("how", ["delete", "clear"])
+def test_what_was_deleted_before_the_outage_is_missing(
+    memory: ConversationMemory, proxy: FaultProxy, how: str
+) -> None:
+    """A process that has deleted an attribute need not ask whether it is there."""
+    if how == "delete":
+        del memory.messages
+    else:
+        clear(memory)
+    proxy.refuse()
+    assert not hasattr(memory, "messages")
+    assert "messages" not in memory
+
+
+SEEN: dict[str, Call] = {
+    "in": lambda memory: "x" in memory,
+    "window": lambda memory: window(memory, "x"),
+    "dir": lambda memory: "x" in dir(memory),
+    "snapshot": lambda memory: "x" in snapshot(memory),
+    "assign": lambda memory: setattr(memory, "x", [1, 2]),
+    "push": lambda memory: push(memory, "x", 2),
+}
+
+
+@pytest.mark.parametrize("see", SEEN.values(), ids=list(SEEN))
+def test_what_was_missing_once_is_not_missing_for_ever(
+    memory: ConversationMemory, other: ConversationMemory, proxy: FaultProxy, see: Call
+) -> None:
+    """Once this process has stored it, or has seen it, no outage makes `hasattr` say no."""
+    assert not hasattr(memory, "x")
+    other.x = [1]
+    proxy.lose_replies(when=is_change)
+    see(memory)
+    proxy.refuse()
+    with suppress(OfflineError):  # which is no wrong answer
+        assert memory.x in ([1], [1, 2])
+
+
+def test_deleting_what_is_known_to_be_missing_is_refused(
+    memory: ConversationMemory, other: ConversationMemory, proxy: FaultProxy
+) -> None:
+    """As it is online; so it never takes away what another process stores meanwhile."""
+    assert not hasattr(memory, "absent")
+    proxy.refuse()
+    try:
+        with pytest.raises(AttributeError):
+            del memory.absent
+        assert status(memory).queued == 0
+    finally:
+        proxy.heal()
+        is_back(memory)
+    other.absent = 2
+    assert memory.absent == 2
 
 
 def test_a_frozen_server_is_told_in_time(name: str, own_server: Server) -> None:
@@ -125,14 +258,12 @@ def test_a_frozen_server_is_told_in_time(name: str, own_server: Server) -> None:
     with ConversationMemory(name, own_server.url, timeout_s=TIMEOUT_S) as memory:
         memory.messages = ["first"]
         messages = memory.messages
-        calls: list[Callable[[], object]] = [
-            lambda: memory.messages,
-            lambda: messages.append("late"),
-        ]
         own_server.freeze()
-        for call in calls:
-            with in_time(), pytest.raises(OfflineError):
-                call()
+        with in_time():
+            messages.append("sent")
+        with in_time(TIMEOUT_S / 2):
+            messages.append("unsent")
+            assert memory.messages == messages == ["first", "sent", "unsent"]
         with (
             ConversationMemory(name, own_server.tcp_url, timeout_s=TIMEOUT_S) as newcomer,
             in_time(),
@@ -140,9 +271,10 @@ def test_a_frozen_server_is_told_in_time(name: str, own_server: Server) -> None:
         ):
             _ = newcomer.messages
         own_server.thaw()
+        is_back(memory)
         messages.append("next")
-        assert memory.messages == messages
-        assert messages in (["first", "next"], ["first", "late", "next"])
+        assert memory.messages == messages == ["first", "sent", "unsent", "next"]
+        assert status(memory).data_loss == 0
 
 
 def test_an_address_without_a_server_is_told_in_time() -> None:
@@ -158,7 +290,17 @@ def test_an_address_without_a_server_is_told_in_time() -> None:
             in_time(2.0 if "invalid" in url else TIMEOUT_S + GRACE_S),
             pytest.raises(OfflineError, match=where),
         ):
-            memory.topic = "billing"
+            _ = memory.topic
+        with pytest.warns(DataLossWarning, match="1 changes of conversation 'c-1'"):
+            write_in_vain(url, where)
+
+
+def write_in_vain(url: str, where: str) -> None:
+    """Change what can never be delivered."""
+    with ConversationMemory("c-1", url, timeout_s=TIMEOUT_S, close_timeout_s=0) as memory:
+        memory.topic = "billing"
+        assert memory.topic == "billing"
+        assert re.search(where, status(memory).reason or "")
 
 
 def test_opening_a_memory_asks_nobody() -> None:
@@ -178,7 +320,8 @@ def test_a_memory_says_how_it_stands(memory: ConversationMemory, proxy: FaultPro
     assert status(memory).round_trip_s is None
     assert "offline" in repr(memory)
     proxy.heal()
-    assert status(memory).online
+    is_back(memory)
+    assert status(memory).round_trip_s is not None
     assert "online" in repr(memory)
     assert status(memory).reconnects > before.reconnects
 
@@ -246,9 +389,16 @@ def test_a_busy_server_is_waited_for(name: str, own_server: Server) -> None:
         endless.start()
         wait_until(lambda: _is_busy(own_server), what="the server to be busy")
         with in_time(), pytest.raises(OfflineError, match="BUSY"):
+            _ = memory.unknown
+        with in_time():
             memory.topic = "refund"
+        assert memory.topic == "refund"
+        assert status(memory).queued == 1
         own_server.client().script_kill()
         endless.join()
+        is_back(memory)
+        assert memory.topic == "refund"
+        assert own_server.client().hget(f"memory:{{{name}}}", "topic") is not None
         memory.topic = "done"
         assert memory.topic == "done"
 
@@ -272,30 +422,53 @@ def _is_busy(server: Server) -> bool:
 # in doubt
 
 
+def test_a_change_in_doubt_is_made_once(
+    memory: ConversationMemory, other: ConversationMemory, proxy: FaultProxy
+) -> None:
+    """What was applied and not answered waits with what was never sent; each is there once."""
+    messages = memory.messages
+    proxy.lose_replies(math.inf)
+    messages.append("applied")
+    assert other.messages == ["first", "second", "applied"]
+    proxy.refuse()
+    push(memory, "messages", "unsent")
+    assert memory.messages == ["first", "second", "applied", "unsent"]
+    assert other.messages == ["first", "second", "applied"]
+    proxy.heal()
+    is_back(memory)
+    assert memory.messages == other.messages == ["first", "second", "applied", "unsent"]
+    assert not conflicts(memory)
+
+
 def test_a_change_in_doubt_is_said_to_be(
     memory: ConversationMemory, other: ConversationMemory, proxy: FaultProxy
 ) -> None:
-    """Sent and not answered is `InDoubtError`; never sent is a plain `OfflineError`."""
+    """A `pop` that was sent and not answered is `InDoubtError`, else a plain `OfflineError`."""
     messages = memory.messages
+    messages.append("third")
+    assert messages.pop() == "third"  # from now on the server knows the script
     proxy.lose_replies(math.inf)
     with pytest.raises(InDoubtError):
-        messages.append("applied")
-    assert other.messages == ["first", "second", "applied"]
-    proxy.heal()
+        messages.pop()
+    assert other.messages == ["first"]
     proxy.refuse()
     with pytest.raises(OfflineError) as unsent:
-        push(memory, "messages", "unsent")
+        memory.messages.pop()
     assert not isinstance(unsent.value, InDoubtError)
     proxy.heal()
-    assert memory.messages == ["first", "second", "applied"]
+    is_back(memory)
+    assert memory.messages == other.messages == ["first"]
+    messages.append("next")
+    assert memory.messages == other.messages == messages == ["first", "next"]
 
 
 def test_a_read_is_never_in_doubt(memory: ConversationMemory, proxy: FaultProxy) -> None:
     """A lost read has changed nothing, so it is an outage and no more."""
     proxy.lose_replies(math.inf)
     with pytest.raises(OfflineError) as read:
-        _ = memory.messages
+        _ = memory.unknown
     assert not isinstance(read.value, InDoubtError)
+    assert status(memory).queued == 0
 
 
 def is_change(request: Request) -> bool:
@@ -329,10 +502,11 @@ def test_a_change_in_doubt_is_not_applied_after_the_next_one(
         proxy.lose_replies(math.inf)
     else:
         proxy.stall()
-    with pytest.raises(InDoubtError):
-        memory.topic = "late"
+    memory.topic = "late"
     proxy.drop()
     proxy.heal()
+    is_back(memory)
+    assert memory.topic == other.topic == "late"
     memory.topic = "next"
     push(memory, "messages", "third")
     stored = server.client().hgetall(f"memory:{{{memory.conversation_id}}}")
@@ -373,10 +547,11 @@ def test_proxies_are_right_after_an_outage(
     """A held proxy takes in what was applied in doubt, and what others did meanwhile."""
     messages = memory.messages
     proxy.lose_replies(math.inf)
-    with pytest.raises(InDoubtError):
-        messages.append("in doubt")
+    messages.append("in doubt")
     other.messages.append("meanwhile")
+    assert messages == memory.messages == ["first", "second", "in doubt"]
     proxy.heal()
+    is_back(memory)
     messages.append("after")
     assert messages == other.messages == ["first", "second", "in doubt", "meanwhile", "after"]
 
@@ -454,9 +629,14 @@ def test_trying_again_is_no_busy_loop(memory: ConversationMemory, proxy: FaultPr
     """A server that cuts every command off is asked a few times, with pauses in between."""
     proxy.reset_before(math.inf, when=lambda _: True)
     before = proxy.connections
-    with pytest.raises(OfflineError):
-        memory.topic = "billing"
+    memory.topic = "billing"
     assert 2 <= proxy.connections - before <= 30
+    # the thread that looks for it does not hurry either
+    away, begin = proxy.connections, time.monotonic()
+    wait_until(lambda: proxy.connections >= away + 6, 10, what="more attempts")
+    assert time.monotonic() - begin > 0.1
+    proxy.heal()
+    is_back(memory)
 
 
 def test_flapping_leaks_no_connection(
@@ -472,13 +652,14 @@ def test_flapping_leaks_no_connection(
 
 
 def test_threads_share_the_outage(memory: ConversationMemory, proxy: FaultProxy) -> None:
-    """Eight threads that meet an outage at once are all told, and all go on afterwards."""
+    """Eight threads that meet an outage at once all go on, and what each changed is there."""
     proxy.refuse()
+    lengths: list[int | None] = []
     told: list[Exception] = []
 
     def write(number: int) -> None:
         try:
-            push(memory, "numbers", number)
+            lengths.append(push(memory, "numbers", number))
         except RedisMemoryError as error:
             told.append(error)
 
@@ -489,10 +670,12 @@ def test_threads_share_the_outage(memory: ConversationMemory, proxy: FaultProxy)
         for thread in threads:
             thread.join()
 
-    run()
-    assert len(told) == 8
-    assert all(isinstance(error, OfflineError) for error in told)
+    with in_time(TIMEOUT_S + 8 * GRACE_S):
+        run()
+    assert lengths == [None] * 8
     proxy.heal()
+    is_back(memory)
     run()
-    assert len(told) == 8
-    assert sorted(memory.numbers) == list(range(8))
+    assert not told
+    assert sorted(length for length in lengths[8:] if length) == list(range(9, 17))
+    assert sorted(memory.numbers) == sorted([*range(8), *range(8)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, assert_type
 from uuid import UUID
 
@@ -10,9 +12,11 @@ import redis.asyncio
 
 import redis_memory
 from redis_memory import (
+    MISSING,
     AsyncConversationMemory,
     AsyncHandle,
     AsyncMemory,
+    Conflict,
     ConversationMemory,
     DataLossWarning,
     InDoubtError,
@@ -29,6 +33,8 @@ from redis_memory import (
     aio,
     clear,
     close,
+    conflicts,
+    flush,
     increment,
     push,
     setdefault,
@@ -129,11 +135,11 @@ def sets(tags: SyncedSet[str]) -> None:
 
 def functions(mem: Memory) -> None:
     assert_type(snapshot(mem), dict[str, Any])
-    assert_type(push(mem, "messages", {"role": "user"}, {"role": "system"}), int)
+    assert_type(push(mem, "messages", {"role": "user"}, {"role": "system"}), int | None)
     assert_type(window(mem, "messages", -20), list[Any])
     assert_type(window(mem, "messages", stop=5), list[Any])
-    assert_type(increment(mem, "count"), int | float)
-    assert_type(increment(mem, "cost", 0.25), int | float)
+    assert_type(increment(mem, "count"), int | float | None)
+    assert_type(increment(mem, "cost", 0.25), int | float | None)
     assert_type(setdefault(mem, "owner", []), Any)
     assert_type(clear(mem), None)
     assert_type(close(mem), None)
@@ -155,6 +161,10 @@ def settings(environment: Settings) -> None:
     assert_type(environment.prefix, str)
     assert_type(environment.address, str | None)
     assert_type(environment.max_value_bytes, int)
+    assert_type(environment.close_timeout_s, float)
+    assert_type(environment.journal, Path | None)
+    Settings(conflict=lambda conflict: conflict.mine, durability="server")
+    Settings(conflict="oldest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def errors(mem: Memory) -> None:
@@ -171,8 +181,37 @@ def errors(mem: Memory) -> None:
     except UnstorableValueError as error:
         kind: TypeError = error
         raise kind from None
-    warning: UserWarning = DataLossWarning()
+    warning: UserWarning = DataLossWarning("lost", forgotten=2, repaired=1)
     raise warning
+
+
+def of_an_outage(mem: Memory) -> None:
+    assert_type(flush(mem, 5), int)
+    assert_type(flush(mem, timeout_s=0.5), int)
+    assert_type(conflicts(mem), list[Conflict])
+    for conflict in conflicts(mem):
+        assert_type(conflict.name, str)
+        assert_type(conflict.key, Any)
+        assert_type(conflict.mine, Any)
+        assert_type(conflict.theirs, Any)
+        assert_type(conflict.winner, Literal["mine", "theirs", "function"])
+        assert_type(conflict.reason, str)
+        assert_type(conflict.mine_at, datetime | None)
+        assert_type(conflict.theirs_at, datetime | None)
+        if conflict.key is MISSING:
+            conflict.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    flush(mem)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    standing = status(mem)
+    assert_type(standing.queued, int)
+    assert_type(standing.queued_bytes, int)
+    assert_type(standing.conflicts, int)
+    assert_type(standing.reason, str | None)
+    Memory(conflict="mine", on_conflict=print, journal="/var/lib/app", durability="replicas:1")
+
+
+def losses(warning: DataLossWarning) -> None:
+    assert_type(warning.forgotten, int)
+    assert_type(warning.repaired, int)
 
 
 async def async_opening(client: redis.asyncio.Redis) -> None:
@@ -196,8 +235,8 @@ async def async_attributes(mem: AsyncMemory) -> None:
     assert_type(await mem.topic.exists(), bool)
     assert_type(await mem.topic.set("billing"), None)
     assert_type(await mem.topic.delete(), None)
-    assert_type(await mem.count.increment(), int | float)
-    assert_type(await mem.count.increment(0.5), int | float)
+    assert_type(await mem.count.increment(), int | float | None)
+    assert_type(await mem.count.increment(0.5), int | float | None)
     async for name in mem:
         assert_type(name, str)
     messages: SyncedList[dict[str, str]] = await mem.messages
@@ -226,11 +265,13 @@ async def async_mutators(mem: AsyncMemory) -> None:
 
 async def async_functions(mem: AsyncMemory) -> None:
     assert_type(await aio.snapshot(mem), dict[str, Any])
-    assert_type(await aio.push(mem, "messages", 1, 2), int)
+    assert_type(await aio.push(mem, "messages", 1, 2), int | None)
     assert_type(await aio.window(mem, "messages", 0, 5), list[Any])
-    assert_type(await aio.increment(mem, "count", 2), int | float)
+    assert_type(await aio.increment(mem, "count", 2), int | float | None)
     assert_type(await aio.setdefault(mem, "owner", []), Any)
     assert_type(await aio.clear(mem), None)
+    assert_type(await aio.flush(mem, 5), int)
+    assert_type(await aio.conflicts(mem), list[Conflict])
     assert_type(await aio.status(mem), Status)
     assert_type(await aio.close(mem), None)
 

@@ -18,14 +18,14 @@ elseif operation == 'push' then
 end
 if not middle then
   local status = field and 'kind' or 'gone'
-  call('HSET', memory, writer, number .. ' ' .. time[1] .. ' ' .. status .. ' ')
+  call('HSET', memory, writer, number .. ' ' .. version .. ' ' .. status .. ' ')
   if not stored[2] then call('EXPIRE', memory, 604800) end
   return {number, status, field or '', ''}
 end
 
 size = format('%d', size + #ARGV - 5)
 local descriptor = 'l' .. version .. ' ' .. middle .. ' ' .. size .. ';'
-call('HSET', memory, writer, number .. ' ' .. time[1] .. ' ok ' .. size, '_version', version, name, descriptor)
+call('HSET', memory, writer, number .. ' ' .. version .. ' ok ' .. size, '_version', version, name, descriptor)
 if not field then
   call('DEL', content)
   if call('HSETNX', memory, '_created', version) == 1 then call('PERSIST', memory) end
@@ -38,7 +38,7 @@ for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
     pushed = redis.pcall('RPUSH', content, unpack(ARGV, i, math.min(i + 6999, #ARGV)))
   end
   if type(pushed) == 'table' then
-    call('HSET', memory, writer, number .. ' ' .. time[1] .. ' error ' .. pushed.err, name, field or descriptor)
+    call('HSET', memory, writer, number .. ' ' .. version .. ' error ' .. pushed.err, name, field or descriptor)
     return {number, 'error', '', pushed.err}
   end
 end

@@ -15,7 +15,7 @@ local function assign()
 
   kind, size = given, 0
   shift = format('%013x', version)
-  inner = shift
+  base, inner = shift, shift
   if kind == 'l' then
     push(at + 2)
     size = final - at - 1

@@ -5,6 +5,7 @@ local function delete()
   begin('')
   call('HDEL', memory, name)
   call('DEL', content)
+  bury(name, stamped())
   for _, other in ipairs(call('HKEYS', memory)) do
     if string.sub(other, 1, 1) ~= '_' then return {number, 'ok', '', ''} end
   end

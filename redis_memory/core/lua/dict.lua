@@ -1,29 +1,4 @@
--- Changes of a dict. Its values carry the turn in which their key was inserted, and the key's own
--- spelling when it is not canonical (1.0 and True are the key 1): `<turn>;` or `<turn>:<n>:<key>`.
-local function prefix_of(value)
-  local prefix = match(value, '^%x+;')
-  if prefix then return prefix end
-  local turn, length = match(value, '^(%x+):(%d+):')
-  return string.sub(value, 1, #turn + #length + 2 + tonumber(length))
-end
-
--- Set the keys given as triples (key, spelling, value), each behind all keys that are there.
-local function put(from)
-  for i = from, final, 3 do
-    local key, spelling, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    local old = call('HGET', content, key)
-    replaced_by(value)
-    if old then
-      call('HSET', content, key, prefix_of(old) .. value)
-    else
-      local prefix = format('%013x', version - (final - i - 2) / 3)
-      prefix = prefix .. (spelling == '' and ';' or ':' .. #spelling .. ':' .. spelling)
-      call('HSET', content, key, prefix .. value)
-      size = size + 1
-    end
-  end
-end
-
+-- Changes of a dict.
 local function newest_key()
   local newest, key = -1, nil
   local all = call('HGETALL', content)
@@ -36,16 +11,13 @@ end
 
 local function change_dict()
   if kind ~= 'd' then return refuse(field and 'kind' or 'gone') end
-  local key, result = ARGV[at + 1], ''
+  local key, result = at < final and ARGV[at + 1] or nil, ''
   if operation == 'put' then
     begin('', math.max(1, (final - at) / 3))
     put(at + 1)
   elseif operation == 'default' then
     local old = call('HGET', content, key)
-    if old then
-      catch_up()
-      return refuse('exists', old)
-    end
+    if old then return refuse_there(old) end
     begin('')
     put(at + 1)
   elseif operation == 'take' then
@@ -55,11 +27,12 @@ local function change_dict()
     result = #key .. ':' .. key .. value
     begin(result)
     call('HDEL', content, key)
+    bury(name .. '\0' .. key, stamped())
     size = size - 1
   elseif operation == 'empty' then
     begin('')
     call('DEL', content)
-    size = 0
+    size, base = 0, format('%013x', version)
   end
   return describe(result)
 end

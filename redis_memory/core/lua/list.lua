@@ -20,7 +20,7 @@ local function change_list()
   if kind ~= 'l' then return refuse(field and 'kind' or 'gone') end
   local index, value, result = ARGV[at + 1], ARGV[at + 2], ''
   if operation == 'set' then
-    if shifted() then return refuse('stale') end
+    if shifted() or not is_seen(index, at + 3 <= final and ARGV[at + 3]) then return refuse('stale') end
     begin('')
     call('LSET', content, index, value)
     replaced_by(value)
@@ -34,7 +34,7 @@ local function change_list()
     remove_at(index)
     size = size - 1
   elseif operation == 'delete' then
-    if shifted() then return refuse('stale') end
+    if shifted() or not is_seen(index, at + 2 <= final and value) then return refuse('stale') end
     begin('')
     remove_at(index)
     size = size - 1
@@ -51,8 +51,7 @@ local function change_list()
     size = size + 1
   elseif operation == 'rewrite' then
     -- sort, slices and the like are computed from the caller's copy: it must be the newest one
-    catch_up()
-    if missed then return refuse('conflict') end
+    if not is_newest() then return refuse('conflict') end
     begin('')
     call('DEL', content)
     push(at + 1)

@@ -10,8 +10,12 @@ local stored = call('HMGET', memory, writer, '_version', name)
 local entry, field = stored[1], stored[3]
 local last = entry and match(entry, '^%d+') or 0
 if number - last ~= 1 then
-  if number - last > 1 then return {number, 'gap', format('%d', last)} end
-  local same, status, result = match(entry, '^(%d+) %d+ (%l+) (.*)$')
+  if number - last > 1 then
+    -- what the caller tells by whether the memory itself is older than it has seen
+    local created = entry and '' or call('HGET', memory, '_created') or ''
+    return {number, 'gap', format('%d', last), stored[2] or '', created}
+  end
+  local same, status, result = match(entry, '^(%d+) %x+ (%l+) (.*)$')
   if same ~= number then return {number, 'duplicate', 'old', ''} end
   return {number, 'duplicate', status, result}
 end
@@ -25,7 +29,7 @@ if not entry and call('HLEN', memory) > 64 then
   -- a writer must outlive the oldest queue that may be replayed: only those idle for 7 days go
   local fields = call('HGETALL', memory)
   for i = 1, #fields, 2 do
-    local seen = match(fields[i], '^_w') and match(fields[i + 1], '^%d+ (%d+) ')
-    if seen and tonumber(seen) < time[1] - 604800 then call('HDEL', memory, fields[i]) end
+    local seen = match(fields[i], '^_w') and match(fields[i + 1], '^%d+ (%x+) ')
+    if seen and tonumber(seen, 16) < version - 604800000000 then call('HDEL', memory, fields[i]) end
   end
 end

@@ -1,8 +1,9 @@
 -- One attribute for a reader who knows its state of `known` ('' when of none).
 -- KEYS: memory, content. ARGV: name, known descriptor.
--- Answers false when missing, 'same', {field} for a scalar, {field, 'tail' or 'whole', elements}.
+-- Answers 'same', {field} for a scalar, {field, 'tail' or 'whole', elements}, and when there is none
+-- {'', version of the memory}: who knew a state newer than that has found data lost.
 local field, known = redis.call('HGET', KEYS[1], ARGV[1]), ARGV[2]
-if not field then return false end
+if not field then return {'', redis.call('HGET', KEYS[1], '_version') or ''} end
 if known ~= '' and (field == known or string.sub(field, 1, #known) == known) then return 'same' end
 
 local kind = string.sub(field, 1, 1)

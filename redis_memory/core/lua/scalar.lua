@@ -2,7 +2,7 @@
 -- straight on as append.lua is, since nothing is called more often than these two.
 version = format('%013x', version)
 local descriptor = ARGV[4] .. version .. ';'
-call('HSET', memory, writer, number .. ' ' .. time[1] .. ' ok ', '_version', version, name, descriptor .. ARGV[5])
+call('HSET', memory, writer, number .. ' ' .. version .. ' ok ', '_version', version, name, descriptor .. ARGV[5])
 if not field then
   if call('HSETNX', memory, '_created', version) == 1 then call('PERSIST', memory) end
 elseif match(field, '^[^nv]') then

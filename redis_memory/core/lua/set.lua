@@ -1,8 +1,4 @@
--- Changes of a set: a hash from each element's canonical form to its spelling ('' when the same).
-local function add(from)
-  for i = from, final, 2 do size = size + call('HSETNX', content, ARGV[i], ARGV[i + 1]) end
-end
-
+-- Changes of a set.
 local function keep()
   local kept = {}
   for i = at + 1, final, 2 do kept[ARGV[i]] = true end
@@ -23,7 +19,7 @@ local function change_set()
   if kind ~= 'e' then return refuse(field and 'kind' or 'gone') end
   local result = ''
   if operation == 'take' then
-    local member = ARGV[at + 1] or call('HKEYS', content)[1]
+    local member = at < final and ARGV[at + 1] or call('HKEYS', content)[1]
     local spelling = member and call('HGET', content, member)
     if not spelling then return refuse_absent() end
     result = #member .. ':' .. member .. spelling
@@ -43,7 +39,7 @@ local function change_set()
     toggle()
   elseif operation == 'empty' then
     call('DEL', content)
-    size = 0
+    size, base = 0, format('%013x', version)
   end
   return describe(result)
 end

@@ -1,0 +1,5 @@
+local function describe_scalar(scalar, bytes, result)
+  local descriptor = scalar .. format('%013x;', version)
+  call('HSET', memory, name, descriptor .. bytes)
+  return {number, 'ok', descriptor, result}
+end
