@@ -17,6 +17,7 @@ from typing import TypeVar
 import appending
 import calls
 import footprint
+import outage
 import reading
 from figures import Figure, summary, table
 from server import Server, pin_to_one_core
@@ -36,6 +37,11 @@ BENCHMARKS: list[Callable[[Setting], Iterator[Figure]]] = [
     footprint.memory,
     footprint.opening,
     footprint.importing,
+    outage.writing,
+    outage.held_up,
+    outage.coming_back,
+    outage.delivering,
+    outage.weighing,
     # what follows is told, and nothing is demanded of it
     calls.containers,
     calls.functions,
