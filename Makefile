@@ -6,6 +6,8 @@ VENV := .venv
 PYTHON :=
 # Further arguments for pytest: `make test ARGS="-k proxies"`.
 ARGS :=
+# How many processes share the tests, which mostly wait for servers.
+JOBS := 3
 
 BIN := $(VENV)/bin
 CONSTRAINTS := tests/constraints.txt
@@ -16,13 +18,13 @@ CLIENTS := $(VENV)-clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test test-clients lint types docs bench soak cover clean help run-clients
+.PHONY: demo test test-clients lint types docs bench soak mutants cover clean help run-clients
 
 demo: $(VENV)/.installed-embedded  ## two worker processes hold one conversation on the embedded server
 	@$(BIN)/python examples/demo.py
 
 test: $(DEV)  ## every test but the soak and those of `test-clients`
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 test-clients:  ## the tests of the LLM client libraries that need the extra `clients`
 	@$(MAKE) --no-print-directory VENV=$(CLIENTS) run-clients
@@ -48,8 +50,16 @@ bench: $(VENV)/.installed-embedded,bench  ## speed, as ratios to redis-py in the
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/plot.py
 
-soak: $(DEV)  ## minutes of random faults; prints the seed that repeats them
-	@$(BIN)/python -m pytest -m soak --capture=no $(ARGS)
+# `make soak SECONDS=600 SEED=7`; without a seed one is drawn. Nothing may hang there for longer than
+# the soak itself and what follows it.
+soak: SECONDS := 60
+soak: SEED :=
+soak: $(DEV)  ## a minute, or SECONDS, of random faults; prints the SEED that repeats them
+	@SOAK_SECONDS=$(SECONDS) SOAK_SEED=$(SEED) $(BIN)/python -m pytest -m soak --capture=no \
+	    -o faulthandler_timeout=$$(($(SECONDS) + 120)) $(ARGS)
+
+mutants: $(DEV)  ## break the protocol on purpose, rule by rule: the tests must notice each time
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 # Traced, a call takes longer than the pause between two alarms of that test, and never ends.
 cover: $(DEV)  ## the tests, and how much of the library they run: at least 95 %

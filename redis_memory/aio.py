@@ -194,7 +194,7 @@ async def status(memory: AsyncMemory) -> Status:
         await core.run(flows.ping())
         round_trip_s = perf_counter() - before
     except (OfflineError, AccessDeniedError) as error:
-        reason = error
+        reason = str(error)
     return Status.of(core, link, round_trip_s, reason)
 
 

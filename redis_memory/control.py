@@ -118,7 +118,7 @@ def status(memory: Memory) -> Status:
         core.run(flows.ping())
         round_trip_s = perf_counter() - before
     except (OfflineError, AccessDeniedError) as error:
-        reason = error
+        reason = str(error)
     return Status.of(core, core.driver.link, round_trip_s, reason)
 
 

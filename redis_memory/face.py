@@ -215,7 +215,7 @@ class Status:
 
     @classmethod
     def of(
-        cls, core: Core, link: Standing, round_trip_s: float | None, reason: Exception | None
+        cls, core: Core, link: Standing, round_trip_s: float | None, reason: str | None
     ) -> Status:
         """How a memory stands after one PING."""
         state = core.state
@@ -223,7 +223,7 @@ class Status:
             online=round_trip_s is not None,
             server=link.address.label,
             round_trip_s=round_trip_s,
-            reason=None if reason is None else str(reason),
+            reason=reason,
             read_mode=core.settings.read_mode,
             reconnects=link.reconnects,
             queued=len(state.queue.operations),

@@ -133,7 +133,10 @@ def wait(state: State, call: NumberedCall, error: OfflineError, waiter: Waiter) 
     writer, queue = state.writer, state.queue
     if not waiter.may_wait:
         writer.unsettled = in_doubt or state.is_waiting
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback leads here: it would keep the caller's objects alive
     state.wait()
     if queue.operations:
         # not `last`: an exception from a signal handler may have come before it was moved

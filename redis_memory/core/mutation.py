@@ -92,7 +92,8 @@ def _sent(source: Source, box: Any, known: bytes, change: Change) -> Flow[Answer
         )
     except OfflineError:
         if is_missing and change.absent is not None:
-            raise change.absent from None
+            # another one: that of the change would lead back to itself, and live on
+            raise type(change.absent)(*change.absent.args) from None
         raise
 
 
@@ -159,7 +160,7 @@ def _refusal(name: str, base: type, status: bytes, change: Change) -> Any:
     if status == b"absent" and change.default:
         return change.default[0]
     if status == b"absent" and change.absent is not None:
-        raise change.absent
+        raise type(change.absent)(*change.absent.args)
     if status == b"stale":
         raise stale(name)
     raise StaleProxyError(f"the {base.__name__} {name!r} that this value was read from is gone")

@@ -86,4 +86,7 @@ def answer(state: State, name: str, error: Exception) -> Copy | None:
         return copy
     if knows_absent(state, name):
         return None
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # its traceback leads here: it would keep itself, and the caller's objects, alive

@@ -6,21 +6,20 @@ import asyncio
 import logging
 import os
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 import tenacity
 from redis.exceptions import InvalidResponse, RedisError
 
 from redis_memory.core.clock import now_us
-from redis_memory.core.state import Call, Head, State
+from redis_memory.core.state import Call
 from redis_memory.errors import (
-    AccessDeniedError,
     OfflineError,
     RedisMemoryError,
-    ServerRefusedError,
 )
 from redis_memory.link import failures
 from redis_memory.link.address import Address
+from redis_memory.link.circuit import Circuit
 from redis_memory.link.failures import LinkFailureError
 from redis_memory.link.greeting import greeting
 from redis_memory.link.link import (
@@ -30,6 +29,7 @@ from redis_memory.link.link import (
     reconnecting,
     refused_in_doubt,
     replication_ms,
+    without_traceback,
 )
 from redis_memory.link.mismatch import explained
 from redis_memory.link.wire import as_reply, is_unknown_script, with_source
@@ -37,23 +37,17 @@ from redis_memory.link.wire import as_reply, is_unknown_script, with_source
 _log = logging.getLogger("redis_memory")
 
 
-class AsyncWaiter(Protocol):
-    """Who has changes that wait for the server: the driver of an async memory."""
-
-    state: State
-    users: int
-
-    async def deliver(self) -> None:
-        """Deliver them; OfflineError when the server goes away again."""
-        raise NotImplementedError
-
-
-class AsyncLink:
+class AsyncLink(Circuit):
     """Connections to one server.
 
     A connection belongs to one call from before its bytes are sent until its reply has been read.
     Whatever interrupts that, a cancellation too, drops the connection.
     """
+
+    # once more, for type checkers that look at each class by itself
+    away: RedisMemoryError | None
+    is_online: bool | None
+    reconnects: int
 
     def __init__(
         self,
@@ -62,22 +56,12 @@ class AsyncLink:
         reconnect_max_s: float = 0.45,
         replicas: int = 0,
     ) -> None:
-        self.address = address
+        super().__init__(address)
         self.timeout_s = timeout_s
         self.reconnect_max_s = reconnect_max_s
         self.replicas = replicas
-        # why no call is tried: the server is away, and a task looks for it
-        self.away: RedisMemoryError | None = None
-        # since when, by the clock of `core.clock`; 0 while it answers
-        self.lost_us: int = 0
-        # who has changes that wait; held here, they outlive the memory objects
-        self.waiting: dict[AsyncWaiter, None] = {}
         self._seeker: asyncio.Task[None] | None = None
         self.is_verified: bool = False
-        self.is_online: bool | None = None
-        self.reconnects: int = 0
-        self.users = 0
-        self.is_of_client: bool = False
         self._idle: deque[Any] = deque()
         self._connections: set[Any] = set()
 
@@ -107,6 +91,8 @@ class AsyncLink:
             raise given_up(call, failure, in_doubt=failure.in_doubt) from failure
 
     async def _again(self, call: Call, failure: LinkFailureError) -> Any:
+        # the call began at most so long ago; what others do from then on, it does not know
+        lost_us = now_us() - int(self.timeout_s * 1_000_000)
         self.reconnects += 1
         await self._drop_idle()
         doubts = [failure.in_doubt]
@@ -116,24 +102,25 @@ class AsyncLink:
                 return await self._once(call)
             except LinkFailureError as error:
                 doubts.append(error.in_doubt)
-                raise
+                # a traceback would keep the frames of all callers, and what they hold, alive
+                return without_traceback(error)
 
         if not failure.timed_out:
             try:
-                return await tenacity.AsyncRetrying(**policy(self.timeout_s))(once_more)
-            except LinkFailureError as last:
-                # its traceback leads back to itself, and would keep the caller's objects alive
-                failure = last.with_traceback(None)
+                reply: Any = await tenacity.AsyncRetrying(**policy(self.timeout_s))(once_more)
             except RedisMemoryError as refusal:
                 if call.is_change and any(doubts):
                     raise refused_in_doubt(refusal) from refusal
                 raise
+            if not isinstance(reply, LinkFailureError):
+                return reply
+            failure = reply
         self.is_online = False
         if not self.is_verified:
             reason = await asyncio.to_thread(explained, failure, self.address)
             if reason is not None:
                 raise reason from failure
-        self.lose(OfflineError(str(failure)))
+        self.lose(OfflineError(str(failure)), lost_us)
         raise given_up(call, failure, in_doubt=any(doubts)) from failure
 
     async def _once(self, call: Call) -> Any:
@@ -190,28 +177,8 @@ class AsyncLink:
             raise
         return reply if isinstance(reply, int) else 0
 
-    def lose(self, reason: RedisMemoryError) -> None:
-        """Count the server as away, and have a task look for it."""
-        if self.away is None:
-            _log.warning("%s is away: %s", self.address.label, reason)
-            # when the call began that has failed now, or a little before
-            self.lost_us = now_us() - int(self.timeout_s * 1_000_000)
-        self.away, self.is_online = reason, False
-        self._seek()
-
-    def wait_for(self, waiter: AsyncWaiter) -> None:
-        """Deliver what somebody has as soon as the server takes it."""
-        self.waiting[waiter] = None
-        self._seek()
-
-    def orphan(self, memory: bytes) -> Any:
-        """The driver of a memory whose object is gone while changes of it wait, if there is one."""
-        for waiter in self.waiting:
-            if waiter.users == 0 and waiter.state.keys.memory == memory:
-                return waiter
-        return None
-
-    def _seek(self) -> None:
+    def seek(self) -> None:
+        """Have a task look for the server, if none does."""
         if self._seeker is None or self._seeker.done():
             self._seeker = asyncio.create_task(self._look(), name="redis-memory-reconnect")
 
@@ -222,43 +189,18 @@ class AsyncLink:
             await tenacity.AsyncRetrying(**reconnecting(self.reconnect_max_s))(self._come_back)
 
     async def _come_back(self) -> bool:
-        """Try once; whether the server is back, and has all that waited for it."""
-        if self.users < 1 and not self.waiting:
-            self.away = None  # nobody asks any more; who comes next will see for himself
-            return True
+        steps = self.coming_back()
         try:
-            for waiter in list(self.waiting):
-                waiter.state.queue.sync()
-            if self.away is not None:
-                await self.execute_once(Call(Head(b"PING")))
-            for waiter in list(self.waiting):
-                await self._deliver(waiter)
-                # it takes changes, and not only calls: the other memories need not wait for all
-                self._found()
-        except AccessDeniedError as refusal:
-            self.away = refusal
-            return False
-        except RedisMemoryError as error:
-            if self.away is not None:
-                self.away = OfflineError(str(error))
-            return False
-        self._found()
-        return not self.waiting
-
-    def _found(self) -> None:
-        if self.away is not None:
-            _log.warning("%s is back", self.address.label)
-            self.reconnects += 1
-            self.away, self.lost_us = None, 0
-
-    async def _deliver(self, waiter: AsyncWaiter) -> None:
-        try:
-            await waiter.deliver()
-        except ServerRefusedError as refusal:
-            _log.warning("%s: changes go on waiting: %s", self.address.label, refusal)
-        else:
-            if not waiter.state.is_waiting:
-                self.waiting.pop(waiter, None)
+            step = next(steps)
+            while True:
+                try:
+                    await (self.execute_once(step) if isinstance(step, Call) else step.deliver())
+                except RedisMemoryError as error:
+                    step = steps.throw(error)
+                else:
+                    step = next(steps)
+        except StopIteration as end:
+            return bool(end.value)
 
     async def _connected(self) -> Any:
         address = self.address

@@ -88,7 +88,7 @@ class Journal:
         self._sync_pause_s = _SYNC_PAUSES_S[fsync]
         self._synced_at_s = monotonic()
         self._owes_sync = False
-        self.size_bytes = os.fstat(descriptor).st_size
+        self.size_bytes: int = os.fstat(descriptor).st_size
         self._is_torn = False
         self._is_inherited = False
         self._closing = threading.Lock()
@@ -231,7 +231,8 @@ class Journal:
             # a signal handler may raise after the rename as well, so the path itself has the say
             if is_at(self.path, descriptor):
                 self._descriptor, descriptor = descriptor, self._descriptor
-                self.size_bytes, self._is_torn, self._owes_sync = size_bytes, False, False
+                self.size_bytes = size_bytes
+                self._is_torn = self._owes_sync = False
             else:
                 fresh.unlink(missing_ok=True)
             os.close(descriptor)

@@ -18,7 +18,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from struct import Struct
@@ -32,9 +32,9 @@ _MOST_HEADER_BYTES: Final = 1_000_000  # whatever begins with a longer frame is 
 _OWN_NAMES: Final = re.compile(r"[^.].*\.(journal|expired(-\d+)?|damaged-\d+)", re.DOTALL)
 SAFELY: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
-pack_length = Struct("<I").pack
+pack_length: Callable[[int], bytes] = Struct("<I").pack
 _unpack_head = Struct("<II").unpack
-sync_data = getattr(os, "fdatasync", os.fsync)
+sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 
 @dataclass(frozen=True, slots=True)

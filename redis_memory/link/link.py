@@ -6,23 +6,22 @@ import logging
 import socket
 import threading
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 import hiredis
 import tenacity
 from redis.exceptions import RedisError
 
 from redis_memory.core.clock import now_us
-from redis_memory.core.state import Call, Head, State
+from redis_memory.core.state import Call
 from redis_memory.errors import (
-    AccessDeniedError,
     InDoubtError,
     OfflineError,
     RedisMemoryError,
-    ServerRefusedError,
 )
 from redis_memory.link import failures
 from redis_memory.link.address import Address
+from redis_memory.link.circuit import Circuit
 from redis_memory.link.failures import LinkFailureError
 from redis_memory.link.greeting import greeting
 from redis_memory.link.mismatch import explained
@@ -35,29 +34,18 @@ _BROKEN = (OSError, RedisError)
 FIRST_PAUSE_S = 0.02
 
 
-class Waiter(Protocol):
-    """Who has changes that wait for the server: the driver of a memory.
-
-    `users` counts the memory objects that it stands behind.
-    """
-
-    state: State
-    users: int
-
-    def deliver(self) -> None:
-        """Deliver them; OfflineError when the server goes away again."""
-        raise NotImplementedError
-
-
 def policy(timeout_s: float) -> dict[str, Any]:
-    """How both links try again: with growing, jittered pauses, until `timeout_s` is over."""
+    """How both links try again: with growing, jittered pauses, until `timeout_s` is over.
+
+    A failure is returned, not raised: in the end the last one.
+    """
     return {
-        "retry": tenacity.retry_if_exception(
-            lambda error: isinstance(error, LinkFailureError) and not error.timed_out
+        "retry": tenacity.retry_if_result(
+            lambda reply: isinstance(reply, LinkFailureError) and not reply.timed_out
         ),
+        "retry_error_callback": lambda state: state.outcome.result(),
         "wait": tenacity.wait_random_exponential(multiplier=0.005, max=0.1),
         "stop": tenacity.stop_before_delay(timeout_s),
-        "reraise": True,
     }
 
 
@@ -74,6 +62,15 @@ def reconnecting(reconnect_max_s: float) -> dict[str, Any]:
     }
 
 
+def without_traceback(failure: LinkFailureError) -> LinkFailureError:
+    """The failure, and what caused it, without the frames that they came through."""
+    error: BaseException | None = failure
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return failure
+
+
 def given_up(call: Call, failure: LinkFailureError, *, in_doubt: bool) -> RedisMemoryError:
     """The error for a call that could not be brought to an end in time."""
     if in_doubt and call.is_change:
@@ -86,13 +83,18 @@ def refused_in_doubt(refusal: RedisMemoryError) -> InDoubtError:
     return InDoubtError(f"{refusal}; an earlier attempt was applied once or not at all")
 
 
-class Link:
+class Link(Circuit):
     """Connections to one server.
 
     A connection belongs to one call from before its bytes are sent until its reply has been read.
     Whatever interrupts that, an exception from a signal handler too, drops the connection, so no
     reply can reach another call.
     """
+
+    # once more, for type checkers that look at each class by itself
+    away: RedisMemoryError | None
+    is_online: bool | None
+    reconnects: int
 
     def __init__(
         self,
@@ -101,25 +103,14 @@ class Link:
         reconnect_max_s: float = 0.45,
         replicas: int = 0,
     ) -> None:
-        self.address = address
+        super().__init__(address)
         self.timeout_s = timeout_s
         self.reconnect_max_s = reconnect_max_s
         self.replicas = replicas
-        # why no call is tried: the server is away, and a thread looks for it
-        self.away: RedisMemoryError | None = None
-        # since when, by the clock of `core.clock`; 0 while it answers
-        self.lost_us: int = 0
-        # who has changes that wait; held here, they outlive the memory objects
-        self.waiting: dict[Waiter, None] = {}
         self._lock = threading.RLock()
         self._seeker: threading.Thread | None = None
         self._stop = threading.Event()
         self.is_verified: bool = False
-        # what the last call told: None before the first one
-        self.is_online: bool | None = None
-        self.reconnects: int = 0
-        self.users = 0
-        self.is_of_client: bool = False
         self._idle: deque[Wire] = deque()
 
     def execute(self, call: Call) -> Any:
@@ -149,6 +140,8 @@ class Link:
             raise given_up(call, failure, in_doubt=failure.in_doubt) from failure
 
     def _again(self, call: Call, failure: LinkFailureError) -> Any:
+        # the call began at most so long ago; what others do from then on, it does not know
+        lost_us = now_us() - int(self.timeout_s * 1_000_000)
         self.reconnects += 1
         self._drop_idle()
         doubts = [failure.in_doubt]
@@ -158,23 +151,24 @@ class Link:
                 return self._once(call)
             except LinkFailureError as error:
                 doubts.append(error.in_doubt)
-                raise
+                # a traceback would keep the frames of all callers, and what they hold, alive
+                return without_traceback(error)
 
         if not failure.timed_out:
             try:
-                return tenacity.Retrying(**policy(self.timeout_s))(once_more)
-            except LinkFailureError as last:
-                # its traceback leads back to itself, and would keep the caller's objects alive
-                failure = last.with_traceback(None)
+                reply = tenacity.Retrying(**policy(self.timeout_s))(once_more)
             except RedisMemoryError as refusal:
                 if call.is_change and any(doubts):
                     raise refused_in_doubt(refusal) from refusal
                 raise
+            if not isinstance(reply, LinkFailureError):
+                return reply
+            failure = reply
         self.is_online = False
         reason = None if self.is_verified else explained(failure, self.address)
         if reason is not None:
             raise reason from failure
-        self.lose(OfflineError(str(failure)))
+        self.lose(OfflineError(str(failure)), lost_us)
         raise given_up(call, failure, in_doubt=any(doubts)) from failure
 
     def _once(self, call: Call) -> Any:
@@ -215,28 +209,8 @@ class Link:
             return -1
         return reply if isinstance(reply, int) else 0
 
-    def lose(self, reason: RedisMemoryError) -> None:
-        """Count the server as away, and have a thread look for it."""
-        if self.away is None:
-            _log.warning("%s is away: %s", self.address.label, reason)
-            # when the call began that has failed now, or a little before
-            self.lost_us = now_us() - int(self.timeout_s * 1_000_000)
-        self.away, self.is_online = reason, False
-        self._seek()
-
-    def wait_for(self, waiter: Waiter) -> None:
-        """Deliver what somebody has as soon as the server takes it."""
-        self.waiting[waiter] = None
-        self._seek()
-
-    def orphan(self, memory: bytes) -> Any:
-        """The driver of a memory whose object is gone while changes of it wait, if there is one."""
-        for waiter in list(self.waiting):
-            if waiter.users == 0 and waiter.state.keys.memory == memory:
-                return waiter
-        return None
-
-    def _seek(self) -> None:
+    def seek(self) -> None:
+        """Have a thread look for the server, if none does."""
         with self._lock:
             # one that was never started, or has died: a signal handler may have raised there
             if self._seeker is None or not self._seeker.is_alive():
@@ -271,45 +245,18 @@ class Link:
                 self._seeker = None
 
     def _come_back(self) -> bool:
-        """Try once; whether the server is back, and has all that waited for it."""
-        if self.users < 1 and not self.waiting:
-            self.away = None  # nobody asks any more; who comes next will see for himself
-            return True
+        steps = self.coming_back()
         try:
-            for waiter in list(self.waiting):
-                waiter.state.queue.sync()
-            if self.away is not None:
-                self.execute_once(Call(Head(b"PING")))
-            for waiter in list(self.waiting):
-                self._deliver(waiter)
-                # it takes changes, and not only calls: the other memories need not wait for all
-                self._found()
-        except AccessDeniedError as refusal:
-            self.away = refusal
-            return False
-        except RedisMemoryError as error:
-            if self.away is not None:
-                self.away = OfflineError(str(error))
-            return False
-        self._found()
-        return not self.waiting
-
-    def _found(self) -> None:
-        if self.away is not None:
-            _log.warning("%s is back", self.address.label)
-            self.reconnects += 1
-            self.away, self.lost_us = None, 0
-
-    def _deliver(self, waiter: Waiter) -> None:
-        try:
-            waiter.deliver()
-        except ServerRefusedError as refusal:
-            _log.warning("%s: changes go on waiting: %s", self.address.label, refusal)
-        else:
-            self.waiting.pop(waiter, None)
-            # another thread may have queued a change just before that
-            if waiter.state.is_waiting:
-                self.waiting[waiter] = None
+            step = next(steps)
+            while True:
+                try:
+                    _ = self.execute_once(step) if isinstance(step, Call) else step.deliver()
+                except RedisMemoryError as error:
+                    step = steps.throw(error)
+                else:
+                    step = next(steps)
+        except StopIteration as end:
+            return bool(end.value)
 
     def _connected(self) -> Wire:
         address = self.address

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -469,12 +470,7 @@ def interrupted_outages(url: str, name: str, pause_s: float) -> None:
                     cut += 1
         proxy.heal()
         assert flush(memory, DRAIN_S) == 0, "changes wait for ever"
-        stored = snapshot(ConversationMemory(name, url, timeout_s=PATIENT_S))
-        assert stored["log"] == sorted(set(stored["log"])), "a push was doubled or out of order"
-        assert set(done) <= set(stored["log"]), "a push that had returned was lost"
-        assert len(done) <= stored.get("count", 0) <= 1500, "an increment was doubled or lost"
-        assert memory.log == stored["log"], "this process sees another list"
-        assert status(memory).data_loss == status(memory).conflicts == 0
+        check_what_came(memory, snapshot(ConversationMemory(name, url)), done)
         close(memory)
     sys.stdout.write(str(cut))
 
@@ -504,6 +500,15 @@ def test_a_search_that_could_not_begin_is_begun_again(
     proxy.heal()
     assert flush(memory, 2) == 0
     assert other.log[-1] == 1
+
+
+def check_what_came(memory: ConversationMemory, stored: dict[str, Any], done: list[int]) -> None:
+    """What had returned is stored, nothing is there twice, and this process sees the same."""
+    assert stored["log"] == sorted(set(stored["log"])), "a push was doubled or out of order"
+    assert set(done) <= set(stored["log"]), "a push that had returned was lost"
+    assert len(done) <= stored.get("count", 0) <= 1500, "an increment was doubled or lost"
+    assert memory.log == stored["log"], "this process sees another list"
+    assert status(memory).data_loss == status(memory).conflicts == 0
 
 
 @pytest.mark.parametrize("pause_s", [0.0011, 0.0037])

@@ -653,7 +653,9 @@ def alarms(pause_s: float) -> Iterator[Callable[[Callable[[], object]], bool]]:
     is_armed = False
 
     def strike(_: int, __: FrameType | None) -> None:
+        nonlocal is_armed
         if is_armed:
+            is_armed = False  # a second one could strike while the first is being caught
             raise AlarmError
 
     def run(call: Callable[[], object]) -> bool:
@@ -663,7 +665,6 @@ def alarms(pause_s: float) -> Iterator[Callable[[Callable[[], object]], bool]]:
             call()
             is_armed = False
         except AlarmError:
-            is_armed = False
             return False
         return True
 
