@@ -222,6 +222,9 @@ class Link(Circuit):
                     self._seeker.start()
                 except RuntimeError:  # the interpreter is ending
                     self._seeker = None
+                except KeyError as error:
+                    # where a signal handler raises in `start`, CPython may stumble over itself
+                    raise error.__context__ or error from None
 
     def _look(self) -> None:
         """Look for the server until it is back and has all that waited for it."""
