@@ -288,7 +288,11 @@ def _leave_to_parent(connection: Any) -> None:
 async def _sent(connection: Any, *parts: bytes) -> Any:
     """Send a command and return its reply; error replies are returned, not raised."""
     try:
-        await connection.send_command(*parts)
+        try:
+            await connection.send_command(*parts)
+        except AttributeError as error:
+            # CPython 3.12 fails so when it writes to what the other side has closed
+            raise ConnectionResetError("the server closed the connection") from error
         return await connection.read_response()
     except RedisError as error:
         return as_reply(error)
