@@ -18,7 +18,7 @@ from rounds import WARM_CALLS
 from server import Server, pin_to_one_core
 from setting import Setting
 
-from redis_memory.core.state import Call
+from redis_memory.core.calls import Call
 from redis_memory.link.wire import Wire
 from redis_memory.memory import core_of
 

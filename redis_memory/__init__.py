@@ -15,7 +15,8 @@ from redis_memory.control import (
     status,
     window,
 )
-from redis_memory.core.conflicts import MISSING, Conflict
+from redis_memory.core.conflicts import EXISTS, MISSING, Conflict
+from redis_memory.core.watching import Change
 from redis_memory.errors import (
     AccessDeniedError,
     ClosedError,
@@ -26,6 +27,7 @@ from redis_memory.errors import (
     InDoubtError,
     InvalidIdError,
     InvalidNameError,
+    InvalidValueError,
     JournalError,
     NotReplicatedError,
     OfflineError,
@@ -36,12 +38,14 @@ from redis_memory.errors import (
     UnstorableValueError,
     UnsupportedServerError,
     ValueTooLargeError,
+    WaitTimeoutError,
     WrongKindError,
 )
 from redis_memory.face import Status
 from redis_memory.memory import ConversationMemory, Memory
 from redis_memory.proxies import SyncedDict, SyncedList, SyncedSet
 from redis_memory.settings import Settings
+from redis_memory.watching import wait_for, watch
 
 if TYPE_CHECKING:
     from redis_memory.aio import AsyncConversationMemory, AsyncHandle, AsyncMemory
@@ -51,16 +55,19 @@ __all__ = [
     "AsyncConversationMemory",
     "AsyncHandle",
     "AsyncMemory",
+    "Change",
     "ClosedError",
     "ConfigurationError",
     "Conflict",
     "ConversationMemory",
     "CorruptValueError",
     "DataLossWarning",
+    "EXISTS",
     "EmbeddedServerError",
     "InDoubtError",
     "InvalidIdError",
     "InvalidNameError",
+    "InvalidValueError",
     "JournalError",
     "MISSING",
     "Memory",
@@ -78,6 +85,7 @@ __all__ = [
     "UnstorableValueError",
     "UnsupportedServerError",
     "ValueTooLargeError",
+    "WaitTimeoutError",
     "WrongKindError",
     "clear",
     "close",
@@ -88,6 +96,8 @@ __all__ = [
     "setdefault",
     "snapshot",
     "status",
+    "wait_for",
+    "watch",
     "window",
 ]
 

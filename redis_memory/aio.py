@@ -7,18 +7,21 @@ the names of their blocking twins.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from time import perf_counter
 from typing import Any, NoReturn, Self
 from uuid import UUID
 
+from redis_memory.async_core import AsyncCore
+from redis_memory.async_watching import AsyncWatch, wait_until
+from redis_memory.attention import Wanted
 from redis_memory.core import flows
-from redis_memory.core.conflicts import Conflict
+from redis_memory.core.conflicts import EXISTS, Conflict
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import State
 from redis_memory.errors import AccessDeniedError, OfflineError
 from redis_memory.face import CORE, Face, Status, missing, standing
-from redis_memory.handles import AsyncCore, AsyncHandle
+from redis_memory.handles import AsyncHandle
 from redis_memory.settings import Settings
 
 __all__ = [
@@ -34,6 +37,8 @@ __all__ = [
     "setdefault",
     "snapshot",
     "status",
+    "wait_for",
+    "watch",
     "window",
 ]
 
@@ -203,6 +208,27 @@ async def flush(memory: AsyncMemory, timeout_s: float) -> int:
     return await core_of(memory).driver.flush(timeout_s)
 
 
+def watch(memory: AsyncMemory, *names: str, timeout_s: float | None = None) -> AsyncWatch:
+    """As the blocking twin, to be iterated with `async for`.
+
+    It has certainly begun when `async with watch(...) as changes` is entered, or when the first
+    change is awaited.
+    """
+    return AsyncWatch(core_of(memory), names, timeout_s)
+
+
+async def wait_for(
+    memory: AsyncMemory,
+    name: str | Sequence[str],
+    expected: Any = EXISTS,
+    *,
+    timeout_s: float | None = None,
+) -> Any:
+    """As the blocking `wait_for`."""
+    core = core_of(memory)
+    return await wait_until(core, Wanted(core, name, expected), timeout_s)
+
+
 async def conflicts(memory: AsyncMemory) -> list[Conflict]:
     """As the blocking `conflicts`."""
     return list(core_of(memory).state.conflicts.kept)
@@ -210,4 +236,4 @@ async def conflicts(memory: AsyncMemory) -> list[Conflict]:
 
 async def close(memory: AsyncMemory) -> None:
     """As the blocking `close`; its connections are closed in the loop that runs now."""
-    await core_of(memory).driver.close()
+    await core_of(memory).close()

@@ -3,6 +3,7 @@
 RedisMemoryError
 ├── UnstorableValueError (TypeError)        a part of a value has a type that cannot be stored
 │   └── ValueTooLargeError (ValueError)     too many bytes, too many parts, or too deeply nested
+├── InvalidValueError (ValueError)          a value does not fit the declaration of its attribute
 ├── CorruptValueError (ValueError)          Redis holds bytes under our name that we did not write
 ├── InvalidNameError (ValueError)           an attribute name that cannot be stored
 ├── InvalidIdError (ValueError)             a conversation id that cannot be used
@@ -12,6 +13,7 @@ RedisMemoryError
 ├── OfflineError (ConnectionError)          the server cannot be reached now
 │   └── InDoubtError                        and nobody knows whether the last change was applied
 ├── QueueFullError (RuntimeError)           too many changes wait for the server already
+├── WaitTimeoutError (TimeoutError)         what was waited for did not happen in time
 ├── NotReplicatedError (RuntimeError)       a change was made, and too few replicas have it
 ├── AccessDeniedError (PermissionError)     the server refuses this user or this password
 ├── ServerRefusedError (RuntimeError)       the server answered with an error
@@ -36,6 +38,17 @@ class UnstorableValueError(RedisMemoryError, TypeError):
 
 class ValueTooLargeError(UnstorableValueError, ValueError):
     """A value has too many bytes, too many parts, or is nested too deeply; nothing was sent."""
+
+
+class InvalidValueError(RedisMemoryError, ValueError):
+    """A value does not fit what its attribute is declared to hold; nothing was sent.
+
+    `reasons` gives the reason for each place that does not fit; values are in neither.
+    """
+
+    def __init__(self, message: str, *, reasons: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reasons: dict[str, str] = reasons or {}
 
 
 class CorruptValueError(RedisMemoryError, ValueError):
@@ -72,6 +85,10 @@ class InDoubtError(OfflineError):
 
 class QueueFullError(RedisMemoryError, RuntimeError):
     """Too many changes wait for the server already; this one was neither made nor queued."""
+
+
+class WaitTimeoutError(RedisMemoryError, TimeoutError):
+    """What was waited for did not happen within `timeout_s`."""
 
 
 class NotReplicatedError(RedisMemoryError, RuntimeError):

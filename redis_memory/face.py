@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from sys import getrefcount
 from typing import Any, Literal, Protocol
 
-from redis_memory.core import flows, reading, replica
+from redis_memory.cached import UNKNOWN, CachedReads
+from redis_memory.core import counting, flows, pushing, reading, replica
+from redis_memory.core.attributes import Copy
+from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import MISSING, Conflicts
 from redis_memory.core.descriptor import CONTAINERS
 from redis_memory.core.sources import Source
-from redis_memory.core.state import Bounds, Copy, Flow, State
+from redis_memory.core.state import Bounds, State
 from redis_memory.core.values import Limits
 from redis_memory.errors import InvalidNameError, OfflineError
 from redis_memory.link import credentials
 from redis_memory.link.address import Address
-from redis_memory.proxies import Host, is_second_half, wrapped
+from redis_memory.origins import Host, is_second_half, wrapped
 from redis_memory.settings import Settings, resolve
 
 CORE = "_redis_memory_core"
@@ -36,10 +39,10 @@ class Seen(Protocol):
     def missing(self) -> set[str]: ...  # noqa: D102 - the class says it
 
 
-class Core:
+class Core(CachedReads):
     """What stands behind one memory object, in either face. Its methods are flows."""
 
-    __slots__ = ("host", "is_injected", "seen", "settings", "spares", "state")
+    __slots__ = ("__weakref__", "host", "is_injected", "seen", "settings", "spares")
 
     def __init__(
         self, state: State, settings: Settings, host: Host, seen: Seen, *, is_injected: bool
@@ -55,36 +58,56 @@ class Core:
 
     def reading(self, name: str) -> Flow[Any]:
         """What an attribute reads as, `MISSING` when there is none."""
+        if self.is_cached and (value := self.known(name)) is not UNKNOWN:
+            return value
         state = self.state
         attribute = state.attribute(name)
         if state.is_waiting:
             copy = yield from reading.read(state, name)
-            return self._shown(name, copy)
+            return self.shown(name, copy)
         asked = reading.question(attribute)
         copy, known, generation = attribute.copy, asked.arguments[0], state.generation
+        session = state.session
         try:
             reply = yield asked
         except OfflineError as error:
-            return self._shown(name, replica.answer(state, name, error))
+            return self.shown(name, replica.answer(state, name, error))
         is_same_copy = attribute.copy is copy and (copy is None or copy.descriptor is known)
         if not is_same_copy or generation != state.generation:
             # a signal handler has read or changed it, or the connection broke
             copy = yield from reading.read(state, name)
-        elif reply != b"same":
+        elif reply == b"same":
+            attribute.session = session
+        else:
             copy = reading.understood(state, attribute, reply)
+            attribute.session = session
             if state.suspicion is not None:
                 copy = yield from reading.read(state, name)
-        return self._shown(name, copy)
+        return self.shown(name, copy)
 
-    def _shown(self, name: str, copy: Copy | None) -> Any:
+    def reading_there(self, name: str) -> Flow[Any]:
+        """As `reading`, and only by the server.
+
+        Raises:
+            OfflineError: It is away.
+        """
+        return self.shown(name, (yield from reading.read(self.state, name, may_recall=False)))
+
+    def notice(self, name: str) -> None:
+        """Whoever runs now has seen that the attribute is there."""
+        missing = self.seen.missing
+        if missing:
+            missing.discard(name)
+
+    def shown(self, name: str, copy: Copy | None) -> Any:
+        """What an attribute reads as of which this is known."""
         missing = self.seen.missing
         if copy is None:
             missing.add(name)
             self.spares.pop(name, None)
             self.state.forget(name)
             return MISSING
-        if missing:
-            missing.discard(name)
+        self.notice(name)
         return self.value(name, copy)
 
     def value(self, name: str, copy: Copy) -> Any:
@@ -135,6 +158,8 @@ class Core:
 
     def finding(self, name: str) -> Flow[bool]:
         """Whether an attribute is stored."""
+        if self.is_cached and (value := self.known(name)) is not UNKNOWN:
+            return value is not MISSING
         found = yield from flows.exists(self.state, name)
         missing = self.seen.missing
         (missing.discard if found else missing.add)(name)
@@ -148,19 +173,19 @@ class Core:
 
     def pushing(self, name: str, values: tuple[Any, ...]) -> Flow[int | None]:
         """Append without reading first; the length of the list then, None while it waits."""
-        length = yield from flows.push(self.state, name, *values)
+        length = yield from pushing.push(self.state, name, *values)
         self.seen.missing.discard(name)
         return length
 
-    def incrementing(self, name: str, by: flows.Number) -> Flow[flows.Number | None]:
+    def incrementing(self, name: str, by: counting.Number) -> Flow[counting.Number | None]:
         """Add to a number; the sum, None while it waits."""
-        total = yield from flows.increment(self.state, name, by)
+        total = yield from counting.increment(self.state, name, by)
         self.seen.missing.discard(name)
         return total
 
     def windowing(self, name: str, start: int | None, stop: int | None) -> Flow[list[Any] | None]:
         """A part of a list, None when it is missing."""
-        values = yield from flows.window(self.state, name, start, stop)
+        values = yield from pushing.window(self.state, name, start, stop)
         missing = self.seen.missing
         (missing.add if values is None else missing.discard)(name)
         return values
@@ -206,7 +231,7 @@ class Status:
     server: str
     round_trip_s: float | None
     reason: str | None
-    read_mode: Literal["strong"]
+    read_mode: Literal["strong", "cached"]
     reconnects: int
     queued: int
     queued_bytes: int

@@ -3,77 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from typing import Any, NoReturn, TypeVar
 
-from redis_memory.core.conflicts import MISSING
+from redis_memory.async_core import AsyncCore, current_task
+from redis_memory.async_watching import AsyncWatch, wait_until
+from redis_memory.attention import Wanted
+from redis_memory.core.calls import Flow
+from redis_memory.core.conflicts import EXISTS, MISSING
 from redis_memory.core.places import Path
-from redis_memory.core.state import Flow, State
 from redis_memory.errors import InvalidNameError
-from redis_memory.face import Core, missing
-from redis_memory.link import links
-from redis_memory.link.async_driver import AsyncDriver, ReadOnly
+from redis_memory.face import missing
 from redis_memory.proxies import changing
-from redis_memory.settings import Settings
 
 T = TypeVar("T")
 Number = int | float
-Task = asyncio.Task[Any]
-
-
-def _current_task() -> Task | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no event loop runs
-        return None
-
-
-class _SeenByTask:
-    """The names that a task last saw to be missing."""
-
-    def __init__(self) -> None:
-        self._by_task: weakref.WeakKeyDictionary[Task, set[str]] = weakref.WeakKeyDictionary()
-
-    @property
-    def missing(self) -> set[str]:
-        return self._by(_current_task())
-
-    @contextmanager
-    def shared(self, name: str, task: Task | None) -> Iterator[None]:
-        """Let the task that runs now see of one name what another one saw, and the reverse."""
-        here, there = self.missing, self._by(task)
-        if name in there:
-            here.add(name)
-        try:
-            yield
-        finally:
-            (there.add if name in here else there.discard)(name)
-
-    def _by(self, task: Task | None) -> set[str]:
-        return set() if task is None else self._by_task.setdefault(task, set())
-
-
-class AsyncCore(Core):
-    """What stands behind one async memory object."""
-
-    __slots__ = ("__weakref__", "driver", "seen_by_task")
-
-    def __init__(self, state: State, settings: Settings, client: Any) -> None:
-        # changes that a memory object of before left behind come first
-        orphan = links.async_orphan(settings, client, state.keys.memory)
-        self.driver: AsyncDriver = orphan or AsyncDriver(state, settings, client)
-        self.driver.users += 1
-        weakref.finalize(self, self.driver.lose_user).atexit = False
-        self.seen_by_task: _SeenByTask = _SeenByTask()
-        is_injected = client is not None
-        seen = self.seen_by_task
-        super().__init__(self.driver.state, settings, ReadOnly(), seen, is_injected=is_injected)
-
-    async def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its end."""
-        return await self.driver.run(flow)
 
 
 class AsyncHandle:
@@ -97,7 +41,7 @@ class AsyncHandle:
         self._name = name
         self._path = path
         self._is_item = is_item
-        self._task = _current_task()
+        self._task = current_task()
 
     def __repr__(self) -> str:
         return f"<AsyncHandle {self._place()} of {self._core.state.label}>"
@@ -203,6 +147,21 @@ class AsyncHandle:
             return await self
         except (AttributeError, LookupError):
             return default
+
+    def watch(self, *, timeout_s: float | None = None) -> AsyncWatch:
+        """The changes of a whole attribute as they happen: `async for change in memory.x.watch()`.
+
+        As `redis_memory.aio.watch`.
+        """
+        if self._path:
+            raise TypeError("only a whole attribute can be watched, not a place inside it")
+        return AsyncWatch(self._core, (self._name,), timeout_s)
+
+    async def wait_for(self, expected: Any = EXISTS, *, timeout_s: float | None = None) -> Any:
+        """Wait until a whole attribute is so, and return it; as `redis_memory.aio.wait_for`."""
+        if self._path:
+            raise TypeError("only a whole attribute can be waited for, not a place inside it")
+        return await wait_until(self._core, Wanted(self._core, self._name, expected), timeout_s)
 
     async def increment(self, by: Number = 1) -> Number | None:
         """Add to a number attribute, atomically; a missing one counts as 0. One round trip."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgpack import OutOfData, Unpacker  # type: ignore[import-untyped]
 
 from redis_memory.errors import JournalError
-from redis_memory.link.journal import journals, peek
+from redis_memory.link.journal_file import journals, peek
 
 _DAMAGE = (ValueError, TypeError, ArithmeticError, RecursionError, OutOfData)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+from redis_memory.cached import UNKNOWN
+from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import MISSING
 from redis_memory.core.keys import normal_id
-from redis_memory.core.state import Flow, State
+from redis_memory.core.state import State
 from redis_memory.errors import InvalidNameError
 from redis_memory.face import CORE, Core, Face, missing, standing
-from redis_memory.link import journals, links
+from redis_memory.link import links
 from redis_memory.link.driver import Driver
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
@@ -31,7 +34,7 @@ class _SeenByThread(threading.local):
 class BlockingCore(Core):
     """What stands behind one blocking memory object."""
 
-    __slots__ = ("__weakref__", "driver")
+    __slots__ = ("driver",)
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         link = links.open_link(settings, client)
@@ -43,11 +46,17 @@ class BlockingCore(Core):
             link.users += 1
             link.wait_for(self._driver(left, link))
 
-        journals.attach(self.driver.state, link.address.label, settings, deliver)
+        links.attach_journal(self.driver.state, link.address.label, settings, deliver)
         weakref.finalize(self, self.driver.lose_user).atexit = False
         is_injected = client is not None
         seen = _SeenByThread()
         super().__init__(self.driver.state, settings, self.driver, seen, is_injected=is_injected)
+        self.follow(settings, client)
+
+    @property
+    def guard(self) -> AbstractContextManager[Any]:
+        """What is held while copies are changed."""
+        return self.driver.lock
 
     @staticmethod
     def _driver(state: State, link: Link) -> Driver:
@@ -68,6 +77,7 @@ class BlockingCore(Core):
         Waits for what the server does not have yet, at most `close_timeout_s`.
         """
         driver = self.driver
+        self.leave()
         if not driver.is_closed:
             driver.flush(self.settings.close_timeout_s)
         driver.close()
@@ -132,8 +142,10 @@ class Memory(Face):
         if name.startswith("_"):  # or copy and pickle recurse before __init__ has run
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         core: BlockingCore = self.__dict__[CORE]
+        value = core.known(name) if core.is_cached else UNKNOWN
         try:
-            value = core.driver.run(core.reading(name))
+            if value is UNKNOWN:
+                value = core.driver.run(core.reading(name))
         except InvalidNameError:
             value = MISSING
         if value is MISSING:
@@ -157,8 +169,10 @@ class Memory(Face):
 
     def __getitem__(self, name: str) -> Any:
         core = core_of(self)
+        value = core.known(name) if core.is_cached else UNKNOWN
         try:
-            value = core.run(core.reading(name))
+            if value is UNKNOWN:
+                value = core.run(core.reading(name))
         except InvalidNameError:
             value = MISSING
         if value is MISSING:

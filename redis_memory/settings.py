@@ -141,9 +141,17 @@ class Settings(BaseSettings):
         description="What a change waits for: the server, or as in `replicas:2` that so many "
         "replicas have it too; one more round trip then.",
     )
-    read_mode: Literal["strong"] = Field(
+    read_mode: Literal["strong", "cached"] = Field(
         default="strong",
-        description="strong: each read asks the server for what has changed.",
+        description="strong: each read asks the server for what has changed; cached: it asks only "
+        "after somebody has changed the attribute, which the feed tells.",
+    )
+    feed_timeout_s: float = Field(
+        default=2.0,
+        ge=0.05,
+        le=60,
+        description="How old, in seconds, the last sign of life of the feed may be; cached reads "
+        "ask the server from then on. A quarter of it passes between two pings.",
     )
     max_value_bytes: int = Field(
         default=16 * 1024 * 1024,

@@ -1,13 +1,18 @@
-"""Child processes that cannot outlive the test run."""
+"""Child processes: programs that cannot outlive the test run, and forks of this process."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 LAUNCHER = "child-launcher"
 
@@ -51,3 +56,88 @@ def _start(arguments: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes
             # Ctrl-C is for pytest; the children end when it closes them
             start_new_session=True,
         )
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run work in a forked child, which ends without the parent's clean-up; returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        _end_after(work)
+    return pid
+
+
+def _end_after(work: Callable[[], object]) -> NoReturn:
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException:  # noqa: BLE001 - a child must never return into the test
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def exit_code(pid: int) -> int:
+    """How a child has ended, once it has."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class Child:
+    """A forked process that does its work, says so where it is asked to, and ends."""
+
+    def __init__(self, work: Callable[[Child], object]) -> None:
+        self._told, tell = os.pipe()
+        go, self._goes = os.pipe()
+        self._tell, self._go = tell, go
+        self.pid = in_child(partial(self._work, work))
+        os.close(tell)
+        os.close(go)
+
+    def tell(self) -> None:
+        """In the child: say that a point is reached."""
+        os.write(self._tell, b"!")
+
+    def wait(self) -> None:
+        """In the child: until the parent lets it go on."""
+        os.read(self._go, 1)
+
+    def reached(self) -> None:
+        """In the parent: wait until the child has told."""
+        assert os.read(self._told, 1) == b"!", "the child ended before it had told"
+
+    def go(self) -> None:
+        """In the parent: let it go on."""
+        os.write(self._goes, b"!")
+
+    def kill(self) -> None:
+        """In the parent: end it at once, and wait for that."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.status() == -signal.SIGKILL
+
+    def status(self) -> int:
+        """In the parent: the exit status, when it has ended."""
+        code = exit_code(self.pid)
+        os.close(self._told)
+        os.close(self._goes)
+        return code
+
+    def ended(self) -> None:
+        """In the parent: wait for its good end."""
+        assert self.status() == 0
+
+    def _work(self, work: Callable[[Child], object]) -> None:
+        # or its waiting would not end with the parent
+        os.close(self._goes)
+        work(self)
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe; closed at the end, which wakes whoever reads."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            with suppress(OSError):
+                os.close(end)

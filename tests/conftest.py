@@ -105,6 +105,12 @@ def each_url(request: pytest.FixtureRequest, shared_server: SharedServer) -> str
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the journals of a test lie; not made yet."""
+    return tmp_path / "journal"
+
+
+@pytest.fixture
 def proxy(server: Server) -> Iterator[FaultProxy]:
     """A proxy before `server` that forwards everything until it is told otherwise."""
     with FaultProxy(server.url) as proxy:

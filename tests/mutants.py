@@ -26,11 +26,13 @@ DELIVERY = "tests/memory/test_delivery.py"
 OUTAGE = "tests/memory/test_outage.py"
 PROCESSES = "tests/memory/test_processes.py"
 AWAY = "tests/outages/test_processes_away.py"
+LEFT = "tests/outages/test_left_journals.py"
 REPLAY = "tests/outages/test_replay.py"
 CONFLICTS = "tests/outages/test_conflicts.py"
+POSITIONS = "tests/outages/test_positions.py"
 FENCE = "tests/outages/test_clear_fence.py"
 BAD_SERVERS = "tests/link/test_bad_servers.py"
-JOURNAL = "tests/link/test_journal.py"
+ADOPTION = "tests/link/test_adoption.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ MUTANTS = (
             Edit(f"{LUA}/replay.lua", "if number > done then", "if true then"),
             Edit(f"{LUA}/replay.lua", "if done > reached then", "if false then"),
         ),
-        (f"{AWAY}::test_what_was_applied_before_the_death",),
+        (f"{LEFT}::test_what_was_applied_before_the_death",),
     ),
     Mutant(
         "number stored last",
@@ -112,8 +114,8 @@ MUTANTS = (
         "unknown means accept in the replay",
         (Edit(f"{LUA}/batch.lua", "if done < first - 1", "if entry and done < first - 1"),),
         (
-            f"{AWAY}::test_an_unsent_journal_of_a_forgotten_writer",
-            f"{AWAY}::test_a_sent_journal_of_a_forgotten_writer",
+            f"{LEFT}::test_an_unsent_journal_of_a_forgotten_writer",
+            f"{LEFT}::test_a_sent_journal_of_a_forgotten_writer",
         ),
     ),
     Mutant(
@@ -128,8 +130,8 @@ MUTANTS = (
         "buffered journal",
         (Edit("redis_memory/link/journal.py", UNBUFFERED, BUFFERED),),
         (
-            f"{JOURNAL}::test_a_killed_process_loses_nothing",
-            f"{AWAY}::test_the_next_process_delivers",
+            f"{ADOPTION}::test_a_killed_process_loses_nothing",
+            f"{LEFT}::test_the_next_process_delivers",
         ),
     ),
     Mutant(
@@ -174,7 +176,7 @@ MUTANTS = (
     Mutant(
         "positions not checked",
         (Edit(f"{LUA}/queued.lua", "return theirs_shift > (match(", "return false and (match("),),
-        (f"{CONFLICTS}::test_a_position_that_moved_is_refused",),
+        (f"{POSITIONS}::test_a_position_that_moved_is_refused",),
     ),
 )
 

@@ -29,7 +29,18 @@ class _Missing:
         return False
 
 
+class _Exists:
+    """The type of `EXISTS`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "EXISTS"
+
+
 MISSING: Final = _Missing()
+# any value, where something is waited for
+EXISTS: Final = _Exists()
 
 
 @dataclass(frozen=True, slots=True)

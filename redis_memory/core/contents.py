@@ -192,3 +192,13 @@ def halves(result: bytes) -> tuple[bytes, bytes]:
     """Split what a `take` from a hash answers: length of the field, colon, the field, its value."""
     length, _, rest = result.partition(b":")
     return rest[: int(length)], rest[int(length) :]
+
+
+def pieces(text: bytes) -> Iterator[bytes]:
+    """Split a row of `<length>:<piece>`."""
+    at = 0
+    while at < len(text):
+        colon = text.index(b":", at)
+        end = colon + 1 + int(text[at:colon])
+        yield text[colon + 1 : end]
+        at = end

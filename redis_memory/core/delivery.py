@@ -8,12 +8,15 @@ from time import monotonic
 from typing import Any
 
 from redis_memory.core import repair
+from redis_memory.core.attributes import Attribute
+from redis_memory.core.calls import Flow, Head, NumberedCall
 from redis_memory.core.clock import now_us
 from redis_memory.core.keys import name_text
 from redis_memory.core.operations import Operation, Recipe
 from redis_memory.core.replay import caught_up, use_up_number
 from redis_memory.core.replica import is_provisional
-from redis_memory.core.state import Attribute, Flow, Head, NumberedCall, State, Writer
+from redis_memory.core.state import State
+from redis_memory.core.writer import Writer
 from redis_memory.errors import (
     CorruptValueError,
     InDoubtError,

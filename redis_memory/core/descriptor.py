@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from redis_memory.errors import CorruptValueError
+from redis_memory.errors import CorruptValueError, WrongKindError
 
 LIST: Final = b"l"
 DICT: Final = b"d"
@@ -74,3 +74,8 @@ def damaged(kind: bytes, name: str) -> CorruptValueError:
     return CorruptValueError(
         f"elements of the {KIND_NAMES[kind]} attribute {name!r} are missing or foreign"
     )
+
+
+def wrong_kind(name: str, wanted: str) -> WrongKindError:
+    """The error for an attribute that is another kind of thing than the change was meant for."""
+    return WrongKindError(f"the attribute {name!r} exists and is no {wanted}")

@@ -1,20 +1,20 @@
-"""What the library asks of the server beyond the mutators of proxies, and what the answers mean."""
+"""Attributes as a whole, one or all of them: assign, delete, ask for, clear."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, SupportsIndex
+from typing import Any
 
 from redis_memory.core import contents, replica
+from redis_memory.core.attributes import Copy
+from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.contests import FENCE_S
 from redis_memory.core.delivery import (
     MAY_WAIT,
     NEEDS_ANSWER,
     QUEUED,
-    Answer,
     begin,
     deliver,
     numbered,
@@ -25,27 +25,17 @@ from redis_memory.core.delivery import (
 from redis_memory.core.descriptor import (
     CONTAINERS,
     LIST,
-    NUMBER,
     damaged,
     split,
     stored_elements,
 )
 from redis_memory.core.keys import name_text
-from redis_memory.core.places import detached
 from redis_memory.core.reading import read, unknown
 from redis_memory.core.replay import caught_up
 from redis_memory.core.scripts import SCRIPTS
-from redis_memory.core.state import Attribute, Call, Copy, Flow, Head, State, Writer
-from redis_memory.core.values import pack, unpack
-from redis_memory.errors import CorruptValueError, OfflineError, WrongKindError
-
-# Own values that a copy lacks, and that are kept for reads while the server is away.
-_MOST_UNSEEN = 1000
-
-# No list is as long; the server counts in 64 bits.
-_BEYOND = 2**62
-
-Number = int | float
+from redis_memory.core.state import State
+from redis_memory.core.writer import Writer
+from redis_memory.errors import CorruptValueError, OfflineError
 
 
 def assign(
@@ -205,111 +195,6 @@ def _plain(state: State, name: str, field: bytes, content: list[Any] | None) -> 
         return contents.decode(kind, elements, state.limits)
 
 
-def push(state: State, name: str, *values: Any) -> Flow[int | None]:
-    """Append without reading first; the length of the list then. One round trip.
-
-    None while the server is away: the length is not known.
-
-    Raises:
-        WrongKindError: The attribute exists and is no list.
-    """
-    attribute = state.attribute(name)
-    packed = [pack(value, state.inside, name) for value in values]
-    writer, was_absent = state.writer, attribute.is_absent
-    if writer.unsettled:
-        answer = yield from deliver(state, attribute, "append", b"", b"push", *packed)
-    else:  # the same with fewer steps: it is called for every message
-        call = begin(writer, attribute.head("append", writer), b"", b"push", *packed)
-        try:
-            reply = yield call
-        except OfflineError as error:
-            answer = wait(state, call, error, MAY_WAIT)
-        else:
-            if succeeded(state, writer, call, reply):
-                if attribute.copy is not None:
-                    _note_push(attribute, packed)
-                return int(reply[3])
-            answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
-    if answer.status == QUEUED:
-        attribute.is_absent = was_absent
-        replica.extend(state, attribute, LIST, [unpack(part, state.limits) for part in packed])
-        return None
-    if answer.status != b"ok":
-        raise _wrong_kind(name, "list")
-    _note_push(attribute, packed)
-    return int(answer.result)
-
-
-def _note_push(attribute: Attribute, packed: list[bytes]) -> None:
-    """Keep what was pushed beside the copy, for reads while the server is away."""
-    copy = attribute.copy
-    if copy is None or copy.kind != LIST:
-        return
-    if copy.unseen is None:
-        copy.unseen = packed
-    else:
-        copy.unseen += packed
-        if len(copy.unseen) > _MOST_UNSEEN:
-            # who pushes so much and never reads knows the list no more
-            attribute.doubt()
-            attribute.copy = None
-
-
-def _wrong_kind(name: str, wanted: str) -> WrongKindError:
-    return WrongKindError(f"the attribute {name!r} exists and is no {wanted}")
-
-
-def window(state: State, name: str, start: int | None, stop: int | None) -> Flow[list[Any] | None]:
-    """The elements from `start` to before `stop`, as a slice has them; None when missing.
-
-    One round trip, O(elements returned) but for their distance from the nearer end of the list.
-    """
-    attribute = state.attribute(name)
-    if state.is_waiting and not (yield from caught_up(state)):
-        return _window_here(state, name, start, stop, unknown(name))
-    first = 0 if start is None else _bound(start)
-    # LRANGE includes its end, and before 0 there is nothing: -1 would mean the last element
-    last = -1 if stop is None else _bound(stop) - 1
-    if last == -1 and stop is not None:
-        first, last = 1, 0
-    head = Head.script(SCRIPTS["window"], (attribute.memory, attribute.content), attribute.encoded)
-    try:
-        reply = yield Call(head, b"%d" % first, b"%d" % last)
-    except OfflineError as error:
-        return _window_here(state, name, start, stop, error)
-    if reply is None:
-        if attribute.copy is None:
-            state.forget(name)
-        return None
-    state.found((name,))
-    if reply[0][:1] != LIST:
-        split(reply[0], name)
-        raise _wrong_kind(name, "list")
-    if reply[1] == b"damaged":
-        raise damaged(LIST, name)
-    with contents.named(name):
-        values: list[Any] = contents.decode(LIST, reply[1], state.limits)
-        return values
-
-
-def _window_here(
-    state: State, name: str, start: int | None, stop: int | None, error: OfflineError
-) -> list[Any] | None:
-    """The same of the copy here, while the server is away."""
-    copy = replica.answer(state, name, error)
-    if copy is None:
-        return None
-    if copy.kind != LIST:
-        raise _wrong_kind(name, "list")
-    values: list[Any] = detached(copy.value[start:stop])
-    return values
-
-
-def _bound(index: SupportsIndex) -> int:
-    """An index that the server can count with, and that lies beyond every list if this one does."""
-    return max(-_BEYOND, min(operator.index(index), _BEYOND))
-
-
 def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
     """Store a value unless there is one, and give the one that is there.
 
@@ -329,72 +214,6 @@ def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
         copy = yield from read(state, name)
         if copy is not None:
             return copy
-
-
-def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
-    """Add to a number, a missing one counts as 0; the sum. One round trip.
-
-    None while the server is away: the sum is not known.
-
-    Integers from 10**15 on, infinities and nan take two, and more under contention.
-
-    Raises:
-        TypeError: `by` is neither int nor float.
-        WrongKindError: The attribute exists and is no number.
-    """
-    if type(by) not in (int, float):
-        raise TypeError(f"a number is incremented by an int or a float, not {type(by).__name__}")
-    attribute = state.attribute(name)
-    was_absent = attribute.is_absent
-    kind, (text,), _ = contents.encode(by, state.limits, name)
-    while True:
-        if kind == NUMBER:
-            answer = yield from deliver(state, attribute, "increment", b"", b"increment", text)
-            if answer.status == b"ok":
-                return _summed(state, name, answer)
-            if answer.status == QUEUED:
-                attribute.is_absent = was_absent
-                _add_here(state, attribute, by)
-                return None
-        copy = yield from read(state, name)
-        current = 0 if copy is None else copy.value
-        if type(current) not in (int, float):
-            raise _wrong_kind(name, "number")
-        total = current + by
-        if (yield from _replaced(state, name, copy, total)):
-            return total
-
-
-def _summed(state: State, name: str, answer: Answer) -> Number:
-    total: Number = contents.decode_scalar(NUMBER, answer.result, state.limits)
-    descriptor = answer.descriptor
-    state.attribute(name).copy = Copy(NUMBER, descriptor, total) if descriptor else None
-    return total
-
-
-def _add_here(state: State, attribute: Attribute, by: Number) -> None:
-    """Add to the copy, if the number is known here."""
-    copy = attribute.copy
-    if copy is not None and type(copy.value) in (int, float):
-        replica.store(state, attribute, NUMBER, copy.value + by)
-    elif copy is None and replica.knows_absent(state, attribute.name):
-        replica.store(state, attribute, NUMBER, by)
-    else:
-        replica.begin_waiting(state, attribute)
-
-
-def _replaced(state: State, name: str, copy: Copy | None, value: Any) -> Flow[bool]:
-    """Store a scalar if the attribute is still what `copy` says."""
-    if copy is None:
-        return (yield from assign(state, name, value, only_if_missing=True, may_wait=False))
-    kind, (after,), _ = contents.encode(value, state.limits, name)
-    attribute = state.attribute(name)
-    arguments = (copy.descriptor, b"replace", kind, after)
-    answer = yield from deliver(state, attribute, "assign", *arguments, waiter=NEEDS_ANSWER)
-    is_stored = answer.status == b"ok"
-    descriptor = answer.descriptor if is_stored else None
-    attribute.copy = Copy(kind, descriptor, value) if descriptor else None
-    return is_stored
 
 
 def clear(state: State) -> Flow[None]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from redis_memory.core.arguments import is_by_index, moved_paths, prepared
+from redis_memory.core.calls import Flow
 from redis_memory.core.changes import Change
 from redis_memory.core.delivery import QUEUED, Waiter, deliver
 from redis_memory.core.descriptor import DICT, LIST, parse
 from redis_memory.core.operations import Recipe
 from redis_memory.core.places import Path, changed_at, detached, step_into
 from redis_memory.core.sources import Source, stale
-from redis_memory.core.state import Flow
 from redis_memory.core.values import identity, pack, unpack
 from redis_memory.errors import StaleProxyError
 

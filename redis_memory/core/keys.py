@@ -83,7 +83,7 @@ class Keys:
     no id reaches the keys of another, and no pattern matches more than it says.
     """
 
-    __slots__ = ("memory", "prefix", "stamps")
+    __slots__ = ("feed", "memory", "prefix", "stamps")
 
     def __init__(self, prefix: str, conversation_id: str | None) -> None:
         if len(prefix.encode("utf-8", "surrogatepass")) > MAX_PREFIX_BYTES:
@@ -93,6 +93,8 @@ class Keys:
         self.memory: bytes = f"{self.prefix}{{{tag}}}".encode()
         # when what was deleted, for changes that arrive late
         self.stamps: bytes = self.memory + b"~stamps"
+        # the channel on which changes are told
+        self.feed: bytes = self.memory + b"~feed"
 
     def content(self, name: bytes) -> bytes:
         """The key that holds the elements of a container attribute."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from redis_memory.core import dict_changes, list_changes, set_changes
 from redis_memory.core.arguments import is_by_index, prepared
+from redis_memory.core.calls import Flow
 from redis_memory.core.changes import Builder, Change
 from redis_memory.core.delivery import (
     MAY_WAIT,
@@ -22,7 +23,6 @@ from redis_memory.core.delivery import (
 )
 from redis_memory.core.replica import is_provisional
 from redis_memory.core.sources import Source, stale
-from redis_memory.core.state import Flow
 from redis_memory.core.values import copy_in
 from redis_memory.errors import OfflineError, StaleProxyError
 

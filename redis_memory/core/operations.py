@@ -8,9 +8,9 @@ from typing import Any
 
 from msgpack import packb, unpackb  # type: ignore[import-untyped]
 
+from redis_memory.core.calls import NumberedCall
 from redis_memory.core.places import Path, changed_at
 from redis_memory.core.scripts import BY_SHA
-from redis_memory.core.state import NumberedCall
 from redis_memory.core.values import DEFAULT_LIMITS, Limits, pack, unpack
 
 _BASES: dict[str, type] = {"list": list, "dict": dict, "set": set}

@@ -5,30 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from redis_memory.core import contents, replica
+from redis_memory.core.attributes import Attribute, Copy
+from redis_memory.core.calls import Call, Flow
 from redis_memory.core.descriptor import KIND_NAMES, split
 from redis_memory.core.replay import caught_up, noticed
-from redis_memory.core.state import Attribute, Call, Copy, Flow, State
+from redis_memory.core.state import State
 from redis_memory.errors import CorruptValueError, OfflineError
 
 
-def read(state: State, name: str) -> Flow[Copy | None]:
+def read(state: State, name: str, *, may_recall: bool = True) -> Flow[Copy | None]:
     """The newest state of an attribute, None when it is missing. One round trip.
+
+    While the server is away the copy answers, if it `may_recall`.
 
     Raises:
         OfflineError: The server is away, and nothing is known of the attribute.
     """
     while True:
         if state.is_waiting and not (yield from caught_up(state)):
+            if not may_recall:
+                raise unknown(name)
             return replica.answer(state, name, unknown(name))
         attribute = state.attribute(name)
         asked = question(attribute)
         copy, known, generation = attribute.copy, asked.arguments[0], state.generation
+        session = state.session
         try:
             reply = yield asked
         except OfflineError as error:
+            if not may_recall:
+                raise
             return replica.answer(state, name, error)
         if generation != state.generation or not is_still(attribute, copy, known):
             continue  # the answer speaks of a copy that is another one by now
+        attribute.session = session
         if reply == b"same":
             return copy
         copy = understood(state, attribute, reply)
@@ -76,6 +86,7 @@ def understood(state: State, attribute: Attribute, reply: list[Any]) -> Copy | N
     if before and _is_older(reply, before):
         state.suspicion = attribute.name
     if _is_missing(reply):
+        attribute.seen = reply[1]
         state.contact = max(state.contact, reply[1])
         return None
     attribute.copy = _copy(state, attribute, copy, reply)

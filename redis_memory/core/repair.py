@@ -8,9 +8,10 @@ from time import monotonic
 from typing import Any
 
 from redis_memory.core import contests
+from redis_memory.core.calls import NumberedCall
 from redis_memory.core.clock import now_us
 from redis_memory.core.operations import Operation
-from redis_memory.core.state import NumberedCall, State
+from redis_memory.core.state import State
 from redis_memory.errors import DataLossWarning
 
 _log = logging.getLogger("redis_memory")

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from time import monotonic
 
-from redis_memory.core import contests, repair
+from redis_memory.core import contents, contests, repair
+from redis_memory.core.calls import Batch, Call, Flow, Head, NumberedCall
 from redis_memory.core.clock import now_us
 from redis_memory.core.contests import Told
 from redis_memory.core.operations import Operation
 from redis_memory.core.scripts import SCRIPTS
-from redis_memory.core.state import Batch, Call, Flow, Head, NumberedCall, State
+from redis_memory.core.state import State
 from redis_memory.errors import OfflineError, ServerRefusedError
 
 _log = logging.getLogger("redis_memory")
@@ -108,9 +109,9 @@ def _deliver(state: State, operations: list[Operation]) -> Flow[None]:
 def _call(state: State, operations: list[Operation]) -> Batch:
     """The script call that makes these changes."""
     keys = state.keys
-    contents = {keys.content(o.name): None for o in operations if o.name}
+    changed = [keys.content(o.name) for o in operations if o.name]
     declared = [keys.content(n) for o in operations if o.script == "clear" for n in o.arguments[3:]]
-    every = (keys.memory, keys.memory, keys.stamps, *dict.fromkeys([*contents, *declared]))
+    every = (keys.memory, keys.memory, keys.stamps, *dict.fromkeys([*changed, *declared]))
     head = Head.script(SCRIPTS["batch"], every, state.writer.id, b"")
     arguments = [b"%d" % operations[0].turn, b"%d" % operations[-1].turn]
     for _, run in groupby(operations, _run_of):
@@ -144,19 +145,9 @@ def _arguments(state: State, run: list[Operation]) -> list[bytes]:
 
 
 def _records(text: bytes) -> Iterator[Told]:
-    for record in _pieces(text):
-        turn, status, winner, key, at, value, *elements = _pieces(record)
+    for record in contents.pieces(text):
+        turn, status, winner, key, at, value, *elements = contents.pieces(record)
         yield Told(int(turn), status, winner, key, at, value, elements)
-
-
-def _pieces(text: bytes) -> Iterator[bytes]:
-    """Split a row of `<length>:<piece>`."""
-    at = 0
-    while at < len(text):
-        colon = text.index(b":", at)
-        end = colon + 1 + int(text[at:colon])
-        yield text[colon + 1 : end]
-        at = end
 
 
 def _report(state: State, by_turn: dict[int, Operation], told: Iterable[Told]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_memory.core.state import Attribute, Copy, State
+from redis_memory.core.attributes import Attribute, Copy
+from redis_memory.core.state import State
 from redis_memory.core.values import unpack
 
 # How the descriptor of a state ends that only this process knows yet. It is never sent.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 # Lua makes a function anew at each call, so a script holds those that it needs and no others.
-_ALONE = ("number", "take", "attribute", "given", "alone")
+_ALONE = ("number", "take", "attribute", "given", "alone", "announce")
 _DICT = ("stamped", "nested", "item", "items")
 _PARTS: dict[str, tuple[str, ...]] = {
     "append": ("number", "append"),
@@ -30,7 +30,16 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "clear": (*_ALONE, "clear", "run"),
     "skip": ("number", "take", "skip"),
     "batch": (
-        *("batch", "attribute", "look", "appear", "burial", "scalar_field", "container"),
+        *(
+            "batch",
+            "attribute",
+            "announce",
+            "look",
+            "appear",
+            "burial",
+            "scalar_field",
+            "container",
+        ),
         *("nested", "elements", "queued", "item", "items", "members", "list", "dict", "set"),
         *("assign", "swap", "increment", "delete", "clear", "replay"),
     ),

@@ -6,12 +6,14 @@ from contextlib import suppress
 from typing import Any
 
 from redis_memory.core import contents, replica
+from redis_memory.core.attributes import Attribute, Copy
+from redis_memory.core.calls import Flow
 from redis_memory.core.changes import Change
 from redis_memory.core.delivery import Answer
 from redis_memory.core.descriptor import LIST, parse
 from redis_memory.core.places import Moves
 from redis_memory.core.reading import read, refill
-from redis_memory.core.state import Attribute, Copy, Flow, State
+from redis_memory.core.state import State
 from redis_memory.errors import StaleProxyError
 
 

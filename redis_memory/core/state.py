@@ -1,215 +1,22 @@
-"""What one process knows of one memory: under which numbers it writes, and its copies."""
+"""What one process knows of one memory: its writer, its attributes, and what waits."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 from redis_memory.core import contents
+from redis_memory.core.attributes import Attribute
 from redis_memory.core.clock import now_us
 from redis_memory.core.conflicts import Conflicts
-from redis_memory.core.keys import Keys, check_name
+from redis_memory.core.keys import Keys
 from redis_memory.core.queue import Queue
-from redis_memory.core.scripts import SCRIPTS, Script
 from redis_memory.core.values import DEFAULT_LIMITS, Limits
+from redis_memory.core.writer import Writer
 from redis_memory.errors import InvalidNameError
 
-T = TypeVar("T")
-
-
-_MOST_OPENINGS = 16
-# The scripts that note when something was deleted, or look into such notes.
-_KEEPS_STAMPS = frozenset({"list", "dict", "set", "assign", "swap", "increment", "delete", "clear"})
 _MOST_ABSENT = 256
-
-
-class Head:
-    """The part of a command that stays the same from call to call."""
-
-    __slots__ = ("_openings", "parts")
-
-    def __init__(self, *parts: bytes) -> None:
-        self.parts: tuple[bytes, ...] = parts
-        self._openings: dict[int, bytes] = {}
-
-    def opening(self, arguments: int) -> bytes:
-        """How a command with that many arguments behind this head begins on the wire."""
-        opening = self._openings.get(arguments)
-        if opening is None:
-            packed = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in self.parts)
-            opening = b"*%d\r\n%b" % (len(self.parts) + arguments, packed)
-            # not for every length of list that is ever assigned
-            if arguments < _MOST_OPENINGS:
-                self._openings[arguments] = opening
-        return opening
-
-    @classmethod
-    def script(cls, script: Script, keys: tuple[bytes, ...], *arguments: bytes) -> Head:
-        """The head of an EVALSHA of `script`."""
-        return cls(b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments)
-
-
-class Call:
-    """One command that only reads. `attempts` counts how often it was sent."""
-
-    __slots__ = ("arguments", "attempts", "head", "packed", "replicas")
-    is_change = False
-
-    def __init__(self, head: Head, *arguments: bytes) -> None:
-        self.head: Head = head
-        self.arguments: tuple[bytes, ...] = arguments
-        self.attempts: int = 0
-        # replicas that have it, where that was asked for
-        self.replicas: int = 0
-        # the bytes for the wire, by whoever sends it first
-        self.packed: bytes = b""
-
-
-class NumberedCall(Call):
-    """A change. It may be sent again when an answer is lost: the server knows its number.
-
-    `answered_at_s` is when it was acknowledged, by the monotonic clock.
-    """
-
-    __slots__ = ("answered_at_s", "turn")
-    is_change = True
-
-    def __init__(self, head: Head, turn: int, *arguments: bytes) -> None:
-        self.head = head
-        self.arguments: tuple[bytes, ...] = (b"%d" % turn, *arguments)
-        self.attempts = 0
-        self.replicas = 0
-        self.packed = b""
-        self.turn: int = turn
-        self.answered_at_s: float = 0.0
-
-
-class Batch(Call):
-    """Several numbered changes at once."""
-
-    __slots__ = ()
-    is_change = True
-
-
-# A flow yields calls, is sent their replies, and returns a result: logic without I/O.
-Flow = Generator[Call, Any, T]
-
-
-class Writer:
-    """Numbers the changes of one process to one memory.
-
-    `unsettled` says that something must be settled before another change takes a number: the one
-    after `last` was sent, and no answer has arrived; or changes wait, and `last` is the last of
-    them. `settled` is what the server said of the last one that was: its number, status and
-    result. `window` are the changes that it acknowledged of late, to be made again should it
-    forget them, and `newest` is a descriptor out of the last answer.
-    """
-
-    __slots__ = (
-        "answered_at_s",
-        "id",
-        "kept_bytes",
-        "last",
-        "newest",
-        "settled",
-        "unsettled",
-        "window",
-    )
-
-    def __init__(self, kept: int = 1000) -> None:
-        # 9 random bytes: 2**36 writers before two may be expected to meet
-        self.id: bytes = b"_w" + os.urandom(9).hex().encode()
-        self.last: int = 0
-        self.unsettled: bool = False
-        # by the monotonic clock
-        self.answered_at_s: float = monotonic()
-        self.settled: tuple[int, bytes, bytes] = (0, b"", b"")
-        self.newest: bytes = b""
-        self.window: deque[Any] = deque(maxlen=kept)
-        self.kept_bytes: int = 0
-
-
-@dataclass(slots=True)
-class Copy:
-    """This process's copy of one attribute, as of `descriptor`.
-
-    Plain values in it are never changed in place below their top level: proxies share them.
-    `question` is the call that asks whether it is still up to date. `unseen` are the packed values
-    that this process has pushed since.
-    """
-
-    kind: bytes
-    descriptor: bytes
-    value: Any
-    question: Call | None = None
-    unseen: list[bytes] | None = None
-
-
-class Attribute:
-    """One attribute of one memory: where it lies, and this process's copy of it.
-
-    While changes of it wait, `confirmed` is the descriptor of the last state of the server's that
-    the copy began from. `before` is that of a copy which is not followed any more, b"" without one.
-    `is_absent`: it was last seen to be missing, and this process has not changed it since.
-    """
-
-    __slots__ = (
-        "_heads",
-        "before",
-        "confirmed",
-        "content",
-        "copy",
-        "encoded",
-        "is_absent",
-        "memory",
-        "name",
-        "reader",
-        "resets",
-        "stamps",
-    )
-
-    def __init__(self, keys: Keys, name: str) -> None:
-        self.name: str = name
-        self.encoded: bytes = check_name(name)
-        self.memory: bytes = keys.memory
-        self.content: bytes = keys.content(self.encoded)
-        self.reader: Head = Head.script(SCRIPTS["read"], (self.memory, self.content), self.encoded)
-        self.stamps: bytes = keys.stamps
-        self.copy: Copy | None = None
-        self.confirmed: bytes | None = None
-        self.before: bytes = b""
-        self.is_absent: bool = False
-        # how often this process has assigned or deleted it as a whole
-        self.resets: int = 0
-        self._heads: dict[str, Head] = {}
-
-    def head(self, script: str, writer: Writer) -> Head:
-        """The head of a change of this attribute by `writer`, the only one until `forget_heads`."""
-        self.is_absent = False
-        head = self._heads.get(script)
-        if head is None:
-            keys: tuple[bytes, ...] = (self.memory, self.content)
-            if script in _KEEPS_STAMPS:
-                keys = (*keys, self.stamps)
-            head = self._heads[script] = Head.script(SCRIPTS[script], keys, writer.id, self.encoded)
-        return head
-
-    def doubt(self) -> None:
-        """Do not follow the copy any more: it only answers while the server is away."""
-        copy = self.copy
-        known = self.confirmed if self.confirmed is not None else copy.descriptor if copy else b""
-        self.before = known or self.before
-        self.confirmed = None
-        if copy is not None:
-            copy.descriptor = b""
-
-    def forget_heads(self) -> None:
-        """Another writer takes over."""
-        self._heads.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +51,12 @@ class State:
         "is_waiting",
         "keys",
         "limits",
+        "listeners",
         "lost_us",
         "prefix",
         "provisional",
         "queue",
+        "session",
         "suspicion",
         "writer",
     )
@@ -289,6 +98,10 @@ class State:
         # no proxy from before it is brought up to date by what came since
         self.generation: int = 0
         self.attributes: dict[str, Attribute] = {}
+        # the session of the feed that tells of every change, 0 while none does, and who hears of
+        # them
+        self.session: int = 0
+        self.listeners: dict[Any, None] = {}
 
     @property
     def label(self) -> str:

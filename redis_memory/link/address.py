@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -173,6 +174,29 @@ def of_client(
         label = f"client of {where}" + (f"/{given['db']}" if given.get("db") else "")
     is_fake = is_fake or "fakeredis" in type(client).__module__
     return Address(label, connection_class, options, is_fake=is_fake)
+
+
+def blocking(client: Any, settings: Settings) -> Address:
+    """The server of a client of either kind, for blocking connections of our own.
+
+    Raises:
+        ConfigurationError: It has no pool of connections to one server, or of a class of its own.
+    """
+    kind = getattr(getattr(client, "connection_pool", None), "connection_class", None)
+    is_async = inspect.iscoroutinefunction(getattr(kind, "connect", None))
+    found = of_client(client, settings, is_async=is_async)
+    if not is_async:
+        return found
+    if found.is_fake:
+        import fakeredis  # noqa: PLC0415 - half as long to import as all the rest
+
+        return of_client(fakeredis.FakeRedis(server=found.options["server"]), settings, found.label)
+    module = importlib.import_module(found.connection_class.__module__.replace(".asyncio", ""))
+    twin = getattr(module, found.connection_class.__name__, None)
+    if twin is None:
+        name = found.connection_class.__name__
+        raise ConfigurationError(f"the feed cannot use connections of class {name}: give a url")
+    return replace(found, connection_class=twin)
 
 
 def _no_retries(kind: type) -> Any:

@@ -10,15 +10,16 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
+from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
-from redis_memory.core.state import Call, Flow, State
+from redis_memory.core.state import State
 from redis_memory.errors import (
     ClosedError,
     DataLossWarning,
     NotReplicatedError,
     RedisMemoryError,
 )
-from redis_memory.link import journals, links
+from redis_memory.link import links
 from redis_memory.link.address import Address
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.driver import LOOK_S, TURN_S, abandon, not_replicated
@@ -104,7 +105,7 @@ class AsyncDriver:
             link = links.open_async_link(self._settings, self._client, self.address)
             self._attached.append(_Attachment(loop, link))
             links.reuse_writer(link, self.state)
-            journals.attach(self.state, link.address.label, self._settings, self._take_over)
+            links.attach_journal(self.state, link.address.label, self._settings, self._take_over)
         return self._attached[0]
 
     def _take_over(self, state: State) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import tenacity
 from redis.exceptions import InvalidResponse, RedisError
 
+from redis_memory.core.calls import Call
 from redis_memory.core.clock import now_us
-from redis_memory.core.state import Call
 from redis_memory.errors import (
     OfflineError,
     RedisMemoryError,

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from redis_memory.core.state import Call, Head, State
+from redis_memory.core.calls import Call, Head
+from redis_memory.core.state import State
 from redis_memory.errors import (
     AccessDeniedError,
     OfflineError,

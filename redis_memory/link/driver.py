@@ -11,8 +11,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
-from redis_memory.core.state import Call, Flow, State
+from redis_memory.core.state import State
 from redis_memory.errors import (
     ClosedError,
     DataLossWarning,
@@ -36,11 +37,11 @@ class Driver:
 
     __slots__ = (
         "__weakref__",
-        "_lock",
         "_reconnects",
         "is_closed",
         "leave",
         "link",
+        "lock",
         "state",
         "users",
     )
@@ -55,7 +56,7 @@ class Driver:
         self.leave: weakref.finalize[..., Driver] | None = None
         self._reconnects = link.reconnects
         # reentrant: the key function of a sort may read the memory it sorts
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         _drivers.add(self)
 
     def run(  # noqa: C901 - in one piece: each call of a function costs 0.1 us at every change
@@ -64,7 +65,7 @@ class Driver:
         """Run a flow to its end, its calls by the link's `execute` or by another one."""
         link, shortage = self.link, None
         execute = execute or link.execute
-        with self._lock:
+        with self.lock:
             if self.is_closed:
                 raise ClosedError("this memory was closed")
             try:
@@ -111,6 +112,7 @@ class Driver:
             except (DataLossWarning, NotReplicatedError) as warning:
                 # raised where warnings are errors; nobody is here to catch it
                 _log.warning("%s", warning)
+            # whoever waits for the lock would else get it by luck only: give it to them
             time.sleep(0)
 
     def flush(self, timeout_s: float) -> int:
@@ -125,6 +127,7 @@ class Driver:
                 break
             if self.state.is_waiting:
                 self.link.wait_for(self)
+            # several threads may wait here, and those that deliver know of none of them
             time.sleep(min(LOOK_S, left_s))
         return len(self.state.queue.operations)
 
@@ -137,14 +140,14 @@ class Driver:
 
         What waits stays in the journal; without one it is lost, and a warning says so.
         """
-        with self._lock:
+        with self.lock:
             self.is_closed = True
             self.link.waiting.pop(self, None)
         abandon(self.state)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, other connections, a lock nobody holds."""
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.state.after_fork()
         self.link.after_fork()
 

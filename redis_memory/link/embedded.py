@@ -70,6 +70,7 @@ def ensure_running(folder: Path, *, timeout_s: float = 10.0, linger_s: float = 5
                 started = True
         if time.monotonic() >= deadline:
             raise _failure(folder, f"did not answer within {timeout_s:g} s")
+        # a server that is another process's child tells nobody that it listens by now
         time.sleep(POLL_S)
 
 

@@ -1,21 +1,18 @@
 """The journal: changes that wait for Redis, in a file that outlives the process that made them.
 
 One file for each writer. Its owner holds it under flock as long as it lives; a file that nobody
-holds is an orphan, and whoever gets its lock adopts it. What the files look like, and what is kept
-aside beside them, stands in `journal_file`.
+holds is an orphan, which `adoption` is about. What the files look like, and what is kept aside
+beside them, stands in `journal_file`.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import threading
-import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Final, Literal
@@ -23,41 +20,23 @@ from zlib import crc32
 
 from redis_memory.errors import JournalError
 from redis_memory.link.journal_file import (
-    SAFELY,
+    FRESH,
     Header,
-    Peek,
-    copy_end,
     failure,
-    files,
     fill,
     is_at,
-    journals,
-    lock,
     pack_length,
-    peek,
-    read,
-    read_header,
-    reason,
-    rename,
     sync_data,
     sync_folder,
 )
 
-__all__ = ["Fsync", "Header", "Journal", "Orphan", "Peek", "adopt", "journals", "peek"]
-
 Fsync = Literal["off", "interval", "always"]
 
 _SYNC_PAUSES_S: Final[dict[Fsync, float | None]] = {"off": None, "interval": 0.1, "always": 0.0}
-_LEFTOVER_S: Final = 86_400.0
-_FRESH: Final = ".new"
-_DAMAGED: Final = "the journal %s is damaged: %d bytes of it were set aside as %s"
-_EXPIRED: Final = "the journal %s is older than %g s: it was set aside as %s, not delivered"
-
-_log = logging.getLogger("redis_memory")
 _write = os.write
 
 # A child forked between the open of a file and its entry in `_open_journals` would hold its lock.
-_fork_gate = threading.RLock()
+fork_gate: Final = threading.RLock()
 
 
 class Journal:
@@ -118,7 +97,7 @@ class Journal:
         synced = fsync != "off"
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _fork_gate, ExitStack() as stack:
+            with fork_gate, ExitStack() as stack:
                 fresh.unlink(missing_ok=True)
                 descriptor = fill(fresh, header, (), synced=synced)
                 stack.callback(os.close, descriptor)
@@ -131,6 +110,10 @@ class Journal:
         except OSError as error:
             raise failure("create", path, error) from error
         return journal
+
+    def fileno(self) -> int:
+        """The open file's descriptor; -1 once the journal is closed."""
+        return self._descriptor
 
     def append(self, record: bytes) -> None:
         """Add a record of less than 4 GiB; once this returns, the death of the process is harmless.
@@ -179,7 +162,7 @@ class Journal:
         self._owes_sync = False  # first, for a record that comes meanwhile owes it again
         try:
             sync_data(self._descriptor)
-        except BaseException:
+        except BaseException:  # a signal handler's exception leaves the sync owed as well
             self._owes_sync = True
             raise
         self._synced_at_s = monotonic()
@@ -215,7 +198,7 @@ class Journal:
         kept = list(records)  # not in the locks: the caller's generator may take others
         fresh, synced = _fresh_name(self.path), self._sync_pause_s is not None
         try:
-            with _fork_gate, self._closing:
+            with fork_gate, self._closing:
                 fresh.unlink(missing_ok=True)
                 self._replace(fresh, fill(fresh, self.header, kept, synced=synced))
             if synced:
@@ -291,107 +274,6 @@ class Journal:
 _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A journal whose owner is gone, and which is ours now: to deliver, then to remove."""
-
-    header: Header
-    records: list[bytes] = field(repr=False)
-    journal: Journal = field(repr=False)
-
-
-def adopt(
-    folder: Path, server: str, max_age_s: float, *, fsync: Fsync = "always"
-) -> Iterator[Orphan]:
-    """Take over the journals of dead processes, the one that was changed longest ago first.
-
-    Each is taken when the iterator reaches it, by one process only. Damaged parts and files are
-    kept aside under other names, with a warning in the log; empty journals are removed.
-
-    Args:
-        folder: Where they lie; it may be missing.
-        server: Journals with changes for another server are left alone.
-        max_age_s: Journals whose last change is older, in seconds, are kept aside with a warning.
-        fsync: As in `Journal.create`, for what is done to the journals from now on.
-
-    Raises:
-        JournalError: The folder cannot be read. A file that cannot be taken is passed by, with a
-            warning.
-    """
-    for path in _orphans(folder.absolute()):
-        journal = None
-        try:
-            journal = _take(path, server, fsync)
-            records = [] if journal is None else _settle(journal, max_age_s)
-        except OSError as error:
-            _log.warning("the journal %s cannot be adopted: %s", path.name, reason(error))
-            if journal is not None:
-                journal.close()
-            continue
-        if journal is not None and records:
-            yield Orphan(journal.header, records, journal)
-
-
-def _orphans(folder: Path) -> list[Path]:
-    """What may be adopted; what a crash has left half made long ago is removed."""
-    found = []
-    for path in files(folder):
-        with suppress(OSError):  # somebody else may be faster
-            changed_s = path.lstat().st_mtime
-            if path.suffix == ".journal" and not path.name.startswith("."):
-                found.append((changed_s, path))
-            elif path.name.endswith(_FRESH) and changed_s < time.time() - _LEFTOVER_S:
-                path.unlink()
-    return [path for _, path in sorted(found)]
-
-
-def _take(path: Path, server: str, fsync: Fsync) -> Journal | None:
-    """Lock a journal for this server whose owner is gone; None when it is no such one."""
-    with _fork_gate, ExitStack() as stack:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | SAFELY)
-        except FileNotFoundError:
-            return None
-        stack.callback(os.close, descriptor)
-        header = read_header(descriptor)
-        if header is not None and header.server != server:
-            _log.debug("the journal %s is for another server", path.name)
-            return None
-        # whoever had the lock before may have removed, renamed or replaced the file
-        if not (lock(descriptor, exclusive=True) and is_at(path, descriptor)):
-            return None
-        if header is None:
-            size_bytes = os.fstat(descriptor).st_size
-            aside = rename(path, path.with_name(f"{path.name}.damaged"), first=1)
-            _log.warning(_DAMAGED, path.name, size_bytes, aside.name)
-            return None
-        stack.pop_all()
-        return Journal(path, header, descriptor, fsync)
-
-
-def _settle(journal: Journal, max_age_s: float) -> list[bytes]:
-    """The records to deliver; without any, the journal is removed or set aside, and closed."""
-    path, descriptor = journal.path, journal._descriptor
-    _, records, whole_bytes = read(descriptor)
-    status = os.fstat(descriptor)
-    damaged_bytes = status.st_size - whole_bytes
-    if (records or damaged_bytes) and status.st_mtime < time.time() - max_age_s:
-        aside = rename(path, path.with_suffix(".expired"), first=0)
-        _log.warning(_EXPIRED, path.name, max_age_s, aside.name)
-        journal.close()
-        return []
-    if damaged_bytes:
-        aside = copy_end(descriptor, whole_bytes, path.with_suffix(".damaged"))
-        os.ftruncate(descriptor, whole_bytes)
-        journal.size_bytes = whole_bytes
-        # its age is that of the last change, or crash after crash would keep it for ever
-        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-        _log.warning(_DAMAGED, path.name, damaged_bytes, aside.name)
-    if not records:
-        journal.remove()
-    return records
-
-
 def _free_name(folder: Path, writer: str) -> Path:
     """A name for a journal; no other process has a writer of that name."""
     numbers = itertools.count()
@@ -400,18 +282,18 @@ def _free_name(folder: Path, writer: str) -> Path:
 
 
 def _fresh_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_FRESH}")
+    return path.with_name(f".{path.name}{FRESH}")
 
 
 def _after_fork() -> None:
-    _fork_gate.release()
+    fork_gate.release()
     for journal in list(_open_journals):
         journal.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_fork_gate.acquire,
-        after_in_parent=_fork_gate.release,
+        before=fork_gate.acquire,
+        after_in_parent=fork_gate.release,
         after_in_child=_after_fork,
     )

@@ -30,6 +30,7 @@ from redis_memory.errors import JournalError
 _HEAD_BYTES: Final = 8
 _MOST_HEADER_BYTES: Final = 1_000_000  # whatever begins with a longer frame is no journal
 _OWN_NAMES: Final = re.compile(r"[^.].*\.(journal|expired(-\d+)?|damaged-\d+)", re.DOTALL)
+FRESH: Final = ".new"
 SAFELY: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 pack_length: Callable[[int], bytes] = Struct("<I").pack
@@ -136,7 +137,7 @@ def fill(path: Path, header: Header, records: Iterable[bytes], *, synced: bool) 
             file.writelines(map(_frame, records))
         if synced:
             sync_data(descriptor)
-    except BaseException:
+    except BaseException:  # also after a signal handler's exception no half file may stay
         path.unlink(missing_ok=True)
         os.close(descriptor)
         raise
@@ -211,7 +212,7 @@ def rename(path: Path, aside: Path, *, first: int) -> Path:
     os.close(descriptor)
     try:
         return path.replace(taken)
-    except BaseException:
+    except BaseException:  # also after a signal handler's exception the reserved name is given back
         taken.unlink()
         raise
 
@@ -226,7 +227,7 @@ def copy_end(descriptor: int, start_bytes: int, aside: Path) -> Path:
             target.flush()
             sync_data(copy)
         sync_folder(aside.parent)
-    except BaseException:
+    except BaseException:  # also after a signal handler's exception no part of a copy may stay
         taken.unlink()
         raise
     return taken

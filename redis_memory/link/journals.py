@@ -16,7 +16,9 @@ from redis_memory.core.clock import now_us
 from redis_memory.core.keys import Keys
 from redis_memory.core.operations import Operation
 from redis_memory.core.state import State
-from redis_memory.link.journal import Header, Journal, Orphan, adopt
+from redis_memory.link.adoption import Orphan, adopt
+from redis_memory.link.journal import Journal
+from redis_memory.link.journal_file import Header
 from redis_memory.settings import Settings
 
 _log = logging.getLogger("redis_memory")
@@ -39,28 +41,29 @@ def _boot() -> str:
 
 
 def attach(
-    state: State, server: str, settings: Settings, deliver: Callable[[State], object]
+    state: State,
+    server: str,
+    folder: Path,
+    settings: Settings,
+    deliver: Callable[[State], object],
 ) -> None:
-    """Give a queue its journal, and adopt those in the same folder whose owners are gone.
+    """Give a queue its journal, and adopt those in its folder whose owners are gone.
 
     `deliver` is called with the state of each memory that changes were adopted for.
     """
-    if settings.journal is None:
-        return
-    state.queue.open_store = partial(_create, settings, server, state)
-    looked = (settings.journal, server)
+    state.queue.open_store = partial(_create, folder, settings, server, state)
+    looked = (folder, server)
     now_s = time.monotonic()
     if now_s - _looked_s.get(looked, -_PAUSE_S) >= _PAUSE_S:
         _looked_s[looked] = now_s
-        for orphan in adopt(settings.journal, server, settings.journal_max_age_s):
+        for orphan in adopt(folder, server, settings.journal_max_age_s):
             adopted = _adopted(orphan, state)
             if adopted is not None:
-                adopted.queue.open_store = partial(_create, settings, server, adopted)
+                adopted.queue.open_store = partial(_create, folder, settings, server, adopted)
                 deliver(adopted)
 
 
-def _create(settings: Settings, server: str, state: State) -> Journal:
-    folder = settings.journal or Path()
+def _create(folder: Path, settings: Settings, server: str, state: State) -> Journal:
     return Journal.create(folder, _header(server, state), settings.fsync)
 
 

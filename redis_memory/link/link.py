@@ -12,8 +12,8 @@ import hiredis
 import tenacity
 from redis.exceptions import RedisError
 
+from redis_memory.core.calls import Call
 from redis_memory.core.clock import now_us
-from redis_memory.core.state import Call
 from redis_memory.errors import (
     InDoubtError,
     OfflineError,

@@ -10,10 +10,12 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from redis_memory.core.state import State, Writer
+from redis_memory.core.state import State
+from redis_memory.core.writer import Writer
 from redis_memory.errors import RedisMemoryError
 from redis_memory.link import address, credentials
 from redis_memory.link.address import Address
@@ -137,15 +139,30 @@ def address_for(settings: Settings, client: Any, *, is_async: bool = False) -> A
 
 def _key(settings: Settings, client: Any) -> Any:
     limits = (settings.timeout_s, settings.reconnect_max_s, settings.replicas)
+    return *server_key(settings, client), *limits
+
+
+def server_key(settings: Settings, client: Any) -> tuple[Any, ...]:
+    """What tells one server from another."""
     if client is not None:
-        return client, *limits
-    return settings.address, settings.embedded, settings.embedded_linger_s, *limits
+        return (client,)
+    return settings.address, settings.embedded, settings.embedded_linger_s
 
 
 def reuse_writer(link: Link | AsyncLink, state: State) -> None:
     """Go on as a writer of the same memory that nobody uses any more, if there is one."""
     if state.writer.last == 0:
         state.writer = idle_writers.take(link.address.label, state.keys.memory) or state.writer
+
+
+def attach_journal(
+    state: State, server: str, settings: Settings, deliver: Callable[[State], object]
+) -> None:
+    """Where the settings name a folder for journals: do what `journals.attach` does."""
+    if settings.journal is not None:
+        from redis_memory.link import journals  # noqa: PLC0415 - few memories have a journal
+
+        journals.attach(state, server, settings.journal, settings, deliver)
 
 
 def leave(link: Link | AsyncLink, state: State) -> None:

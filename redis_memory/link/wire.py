@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import hiredis
 from redis.exceptions import RedisError
 
+from redis_memory.core.calls import Call, Head
 from redis_memory.core.scripts import BY_SHA
-from redis_memory.core.state import Call, Head
 
 _READ_BYTES = 65536
 # looked up, since writing one takes 0.1 us and a change has five

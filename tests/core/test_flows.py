@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from redis_memory.core import flows
+from redis_memory.core import counting, flows, pushing
+from redis_memory.core.calls import Call, Flow
 from redis_memory.core.reading import read
 from redis_memory.core.scripts import SCRIPTS
-from redis_memory.core.state import Bounds, Call, Flow, State
+from redis_memory.core.state import Bounds, State
 from redis_memory.core.values import pack
 from redis_memory.errors import (
     AccessDeniedError,
@@ -235,7 +236,7 @@ def test_a_duplicate_has_been_applied(state: State, exchange: Exchange) -> None:
 def test_a_duplicate_gives_the_first_result(state: State, exchange: Exchange) -> None:
     """The sum of an increment whose answer was lost is the one that was told the first time."""
     duplicate = [b"1", b"duplicate", b"ok", b"17"]
-    assert exchange.run(flows.increment(state, "n", 5), duplicate) == 17
+    assert exchange.run(counting.increment(state, "n", 5), duplicate) == 17
 
 
 @pytest.mark.parametrize("reply", [EMPTIED, UNKNOWN_WRITER], ids=["emptied", "unknown"])
@@ -359,7 +360,7 @@ def test_a_refused_change_uses_up_its_number(state: State, exchange: Exchange) -
     assert exchange.run(flows.assign(state, "x", 1), ok(2))
     with pytest.raises(CorruptValueError):
         wrong_type = b"WRONGTYPE Operation against a key"
-        exchange.run(flows.push(state, "x", 1), [b"3", b"error", b"", wrong_type])
+        exchange.run(pushing.push(state, "x", 1), [b"3", b"error", b"", wrong_type])
     assert exchange.numbers == [("scalar", b"1"), ("scalar", b"2"), ("append", b"3")]
 
 
@@ -438,7 +439,7 @@ def test_a_writer_that_was_idle_for_days_begins_anew_in_silence(
 def test_a_result_that_a_clear_has_wiped_is_in_doubt(state: State, exchange: Exchange) -> None:
     """The change was made, and what it would have answered is gone."""
     with pytest.raises(InDoubtError, match="cleared"):
-        exchange.run(flows.push(state, "x", 1), [b"1", b"duplicate", b"cleared", b""])
+        exchange.run(pushing.push(state, "x", 1), [b"1", b"duplicate", b"cleared", b""])
     assert exchange.run(flows.assign(state, "x", 1), ok(2))
 
 
@@ -457,8 +458,8 @@ def value_of(state: State, exchange: Exchange, name: str) -> Any:
 def test_what_waits_is_what_is_read(state: State, exchange: Exchange) -> None:
     """Each change is answered at once, and seen by this process, before any server has it."""
     held(state, exchange)
-    assert exchange.run(flows.push(state, "x", "c"), AWAY) is None
-    assert exchange.run(flows.push(state, "x", "d", "e"), AWAY) is None
+    assert exchange.run(pushing.push(state, "x", "c"), AWAY) is None
+    assert exchange.run(pushing.push(state, "x", "d", "e"), AWAY) is None
     assert exchange.run(flows.assign(state, "topic", "billing"), AWAY)
     assert value_of(state, exchange, "x") == ["a", "b", "c", "d", "e"]
     assert value_of(state, exchange, "topic") == "billing"
@@ -471,7 +472,7 @@ def test_what_waits_is_sent_together_and_before_anything_else(
     state: State, exchange: Exchange
 ) -> None:
     """One call for all of it, in order, and then the change that found the server back."""
-    exchange.run(flows.push(state, "x", "a"), AWAY)
+    exchange.run(pushing.push(state, "x", "a"), AWAY)
     for name in ("y", "z"):
         exchange.run(flows.assign(state, name, 1), AWAY)
     assert exchange.run(flows.assign(state, "last", 1), NOW, replayed(3), ok(4))
@@ -487,9 +488,9 @@ def test_what_waits_is_sent_together_and_before_anything_else(
 
 def test_a_change_in_doubt_is_sent_again_under_its_number(state: State, exchange: Exchange) -> None:
     """Sent and not answered: it waits as it is, and the server knows by its number what it did."""
-    assert exchange.run(flows.push(state, "x", "a"), InDoubtError("cut")) is None
+    assert exchange.run(pushing.push(state, "x", "a"), InDoubtError("cut")) is None
     assert (
-        exchange.run(flows.push(state, "x", "b"), NOW, replayed(1), [b"2", b"ok", TWO, b"2"]) == 2
+        exchange.run(pushing.push(state, "x", "b"), NOW, replayed(1), [b"2", b"ok", TWO, b"2"]) == 2
     )
     assert exchange.numbers == [("append", b"1"), ("batch", b"1"), ("append", b"2")]
 
@@ -526,10 +527,10 @@ def test_what_nothing_is_known_of_tells_the_outage(state: State, exchange: Excha
         with pytest.raises(OfflineError):
             exchange.run(flows.exists(state, "unknown"), AWAY)
         with pytest.raises(OfflineError):
-            exchange.run(flows.window(state, "unknown", 0, 1), AWAY)
+            exchange.run(pushing.window(state, "unknown", 0, 1), AWAY)
         assert exchange.run(read(state, "absent"), AWAY) is None
         assert not exchange.run(flows.exists(state, "absent"), AWAY)
-        assert exchange.run(flows.window(state, "absent", 0, 1), AWAY) is None
+        assert exchange.run(pushing.window(state, "absent", 0, 1), AWAY) is None
         # the second round is one in which something waits
         exchange.run(flows.assign(state, "x", 1), AWAY)
 
@@ -538,7 +539,7 @@ def test_an_increment_is_added_to_what_is_known(state: State, exchange: Exchange
     """The sum is nobody's to tell; here it is what this process knows of."""
     exchange.run(flows.assign(state, "known", 5), ok(1))
     for name in ("known", "unknown"):
-        assert exchange.run(flows.increment(state, name, 2), AWAY) is None
+        assert exchange.run(counting.increment(state, name, 2), AWAY) is None
     assert value_of(state, exchange, "known") == 7
     with pytest.raises(OfflineError):
         value_of(state, exchange, "unknown")
@@ -548,8 +549,8 @@ def test_what_is_added_to_nothing_is_seen(state: State, exchange: Exchange) -> N
     """Of an attribute that was seen to be missing this process has all there is."""
     for name in ("number", "list"):
         state.forget(name)
-    exchange.run(flows.increment(state, "number", 2), AWAY)
-    exchange.run(flows.push(state, "list", "a"), AWAY)
+    exchange.run(counting.increment(state, "number", 2), AWAY)
+    exchange.run(pushing.push(state, "list", "a"), AWAY)
     assert value_of(state, exchange, "number") == 2
     assert value_of(state, exchange, "list") == ["a"]
 
@@ -558,7 +559,7 @@ def test_a_full_queue_refuses_and_changes_nothing(exchange: Exchange) -> None:
     """Neither the copy nor the numbers: what waits is delivered, and the next one follows it."""
     state = State("memory:", "c-1", bounds=Bounds(queue_operations=1))
     exchange.run(flows.assign(state, "x", 1), AWAY)
-    for change in (flows.assign(state, "x", 2), flows.increment(state, "x", 1)):
+    for change in (flows.assign(state, "x", 2), counting.increment(state, "x", 1)):
         with pytest.raises(QueueFullError):
             exchange.run(change, AWAY)
     assert value_of(state, exchange, "x") == 1
@@ -601,7 +602,7 @@ def test_an_emptied_server_is_found_by_a_replay(state: State, exchange: Exchange
 def test_after_a_replay_everything_is_read_again(state: State, exchange: Exchange) -> None:
     """What the server made of it is the truth, not what this process had expected."""
     held(state, exchange)
-    exchange.run(flows.push(state, "x", "c"), AWAY)
+    exchange.run(pushing.push(state, "x", "c"), AWAY)
     copy = exchange.run(
         read(state, "x"), NOW, replayed(1), [THREE, b"whole", [pack("a"), pack("b"), pack("c")]]
     )

@@ -5,22 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
-import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
-import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -39,6 +34,8 @@ from redis_memory import (
     snapshot,
     status,
 )
+from tests.alarms import AlarmError, alarms, interrupted, press_ctrl_c
+from tests.children import exit_code, in_child
 from tests.faults import FaultProxy
 from tests.servers import Server
 
@@ -69,24 +66,9 @@ def fresh(memory: ConversationMemory) -> dict[str, Any]:
     return snapshot(pickle.loads(pickle.dumps(memory)))
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Run work in a forked child, which ends without the parent's clean-up; returns its pid."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:  # noqa: BLE001 - a child must never return into the test
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return pid
-
-
 def ended(*pids: int) -> bool:
     """Wait for forked children; whether all of them did their work."""
-    return all(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 for pid in pids)
+    return all(exit_code(pid) == 0 for pid in pids)
 
 
 def run_all(processes: list[BaseProcess]) -> None:
@@ -100,6 +82,15 @@ def run_all(processes: list[BaseProcess]) -> None:
         process.kill()
         process.join()
     assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def in_threads(run: Callable[[int], None]) -> None:
+    """Run a function in as many threads as there are workers, with the number of each."""
+    threads = [threading.Thread(target=run, args=(worker,)) for worker in range(WORKERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 # many processes
@@ -373,11 +364,7 @@ def test_threads_share_one_memory(memory: ConversationMemory) -> None:
         except BaseException as error:  # noqa: BLE001 - reported by the test's own thread
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(worker,)) for worker in range(WORKERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(run)
     assert not failures
     stored = fresh(memory)
     for worker in range(WORKERS):
@@ -395,36 +382,12 @@ def test_threads_share_one_proxy(memory: ConversationMemory) -> None:
         for number in range(100):
             held.append([worker, number])
 
-    threads = [threading.Thread(target=run, args=(worker,)) for worker in range(WORKERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(run)
     assert held == memory.log == fresh(memory)["log"]
     assert len(held) == 1 + WORKERS * 100
 
 
 # signals
-
-
-class AlarmError(Exception):
-    """What the signal handler of these tests raises."""
-
-
-@contextmanager
-def alarms(every_s: float, handler: Callable[[], None]) -> Iterator[None]:
-    """Let a signal strike again and again, each time at some other place of the block."""
-
-    def strike(_: int, __: FrameType | None) -> None:
-        handler()
-
-    before = signal.signal(signal.SIGALRM, strike)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, every_s, every_s)
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def interrupted_appends(url: str, name: str, times: int, pause_s: float) -> None:
@@ -497,29 +460,9 @@ def cut_off(url: str, name: str, *, times: int, pause_s: float) -> int:
 LIBRARY = str(Path(redis_memory.__file__).parent)
 
 
-def interrupted(call: Callable[[], object], at: int) -> bool:
-    """Run a call and raise in front of the `at`th line of the library; whether it came so far."""
-    left = at
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal left
-        if not frame.f_code.co_filename.startswith(LIBRARY):
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                raise AlarmError
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except AlarmError:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
+def is_library(path: str) -> bool:
+    """Whether a file belongs to the library."""
+    return path.startswith(LIBRARY)
 
 
 def touch(box: Any) -> None:
@@ -565,7 +508,7 @@ def test_an_exception_at_any_line(
             at += 1
             memory.box = value
             box = memory.box
-            reached = interrupted(partial(change, memory, box), at)
+            reached = interrupted(partial(change, memory, box), at, within=is_library)
             stored = other.box
             assert stored in ((value, after) if reached else (after,)), f"at line {at}"
             assert memory.box == stored, f"at line {at}"
@@ -598,11 +541,6 @@ def test_a_handler_may_write(memory: ConversationMemory) -> None:
     assert status(memory).data_loss == 0
 
 
-def interrupt() -> None:
-    """Press Ctrl-C: the signal reaches the main thread, whoever calls this."""
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-
 def test_ctrl_c_leaves_the_memory_usable(name: str, own_server: Server) -> None:
     """KeyboardInterrupt while a call waits for the server: it ends at once, and the next works."""
     with ConversationMemory(name, own_server.url, timeout_s=60) as memory:
@@ -611,7 +549,7 @@ def test_ctrl_c_leaves_the_memory_usable(name: str, own_server: Server) -> None:
         log = memory.log
         for cut in range(5):
             own_server.freeze()
-            timer = threading.Timer(0.02, interrupt)
+            timer = threading.Timer(0.02, press_ctrl_c)
             timer.start()
             try:
                 with pytest.raises(KeyboardInterrupt):
@@ -634,7 +572,7 @@ def test_an_interrupted_memory_leaks_no_connection(name: str, proxy: FaultProxy)
         push(memory, "log", "first")
         for number in range(10):
             proxy.lose_replies(how="timeout")
-            timer = threading.Timer(0.02, interrupt)
+            timer = threading.Timer(0.02, press_ctrl_c)
             timer.start()
             with pytest.raises(KeyboardInterrupt):
                 push(memory, "log", number)
@@ -659,10 +597,6 @@ def test_memories_of_one_process_are_told_apart(server: Server) -> None:
         except BaseException as error:  # noqa: BLE001 - reported by the test's own thread
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(worker,)) for worker in range(WORKERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(run)
     assert not failures
     assert [memory.own for memory in memories] == [[worker, 99] for worker in range(WORKERS)]

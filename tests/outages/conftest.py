@@ -11,6 +11,7 @@ import pytest
 
 from redis_memory import ConversationMemory
 from tests.faults import FaultProxy
+from tests.outages.contests import Team
 from tests.outages.faces import FACES, Face
 from tests.outages.network import PATIENT_S, QUICKLY
 from tests.servers import Server
@@ -55,6 +56,13 @@ def open_memory() -> Iterator[OpenMemory]:
             return stack.enter_context(memory)
 
         yield opened
+
+
+@pytest.fixture
+def team(server: Server) -> Iterator[Team]:
+    """Workers on a conversation of their own."""
+    with ExitStack() as stack:
+        yield Team(server, stack)
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from redis_memory import (
     snapshot,
     status,
 )
+from tests.alarms import AlarmError, alarms
 from tests.faults import FaultProxy
-from tests.memory.test_processes import AlarmError, alarms
 from tests.outages.conftest import OpenFace, OpenMemory
 from tests.outages.network import (
     AWAY,

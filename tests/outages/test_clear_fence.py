@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -52,12 +51,6 @@ class Worker:
 
 
 Open = Callable[..., Worker]
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture

@@ -40,6 +40,34 @@ def queue_numbers(face: Face, count: int, *, name: str = "log") -> None:
         face.call(name, "append", number)
 
 
+def away_with_a_log(face: Face, proxy: FaultProxy) -> Face:
+    """Store an empty list, and lose sight of the server."""
+    face.assign("log", [])
+    proxy.refuse()
+    return face
+
+
+def heal_keeping_faults(proxy: FaultProxy) -> None:
+    """Let a refusing proxy serve again, and keep the faults that it was told of."""
+    kept, slicing = list(proxy._traffic.faults), proxy._traffic.slicing
+    proxy.heal()
+    proxy._traffic.faults.extend(kept)
+    proxy._traffic.slicing = slicing
+
+
+def deliver_over(proxy: FaultProxy, face: Face) -> None:
+    """Deliver all that waits over a network with the faults that its proxy was told of."""
+    heal_keeping_faults(proxy)
+    assert face.flush() == 0
+
+
+def come_back(face: Face, network: FaultProxy) -> None:
+    """Deliver all that waits, without a conflict."""
+    network.heal()
+    assert face.flush() == 0
+    assert face.conflicts() == []
+
+
 # lost answers
 
 
@@ -58,22 +86,13 @@ def test_a_replay_whose_answers_get_lost_is_made_once(
         face.call("box", "append", number, at=("in",))
         face.push("unseen", number)
     fail_each_batch_once(proxy, how)
-    heal_keeping_faults(proxy)
-    assert face.flush() == 0
+    deliver_over(proxy, face)
     proxy.heal()
     assert other.log == other.unseen == other.box["in"] == list(range(300))
     assert other.count == 300
     assert face.conflicts() == []
     assert proxy.lost + proxy.unsent >= 2 or how == "slices"
     assert face.status().data_loss == 0
-
-
-def heal_keeping_faults(proxy: FaultProxy) -> None:
-    """Let a refusing proxy serve again, and keep the faults that it was told of."""
-    kept, slicing = list(proxy._traffic.faults), proxy._traffic.slicing
-    proxy.heal()
-    proxy._traffic.faults.extend(kept)
-    proxy._traffic.slicing = slicing
 
 
 @pytest.mark.parametrize(("seed", "how"), list(enumerate(FAILURES)))
@@ -99,8 +118,7 @@ def test_any_replay_whose_answers_get_lost_ends_as_plain_containers_would(
     for step in steps(choices, 80, model, face=face):
         step.make(face)
     fail_each_batch_once(proxy, how)
-    heal_keeping_faults(proxy)
-    assert face.flush() == 0
+    deliver_over(proxy, face)
     proxy.heal()
     assert face.conflicts() == []
     assert face.snapshot() == model
@@ -112,9 +130,7 @@ def test_a_replay_that_never_got_through_waits_on(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, name: str
 ) -> None:
     """As long as every answer is lost, the changes count as waiting; then each was made once."""
-    face = open_face(name, proxy.url)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url), proxy)
     queue_numbers(face, 10)
     proxy.heal()
     proxy.lose_replies(20, when=is_batch)
@@ -131,9 +147,7 @@ def test_new_changes_stay_behind_those_that_waited(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, name: str
 ) -> None:
     """Appends 1 to 100 while away and 101 to 200 as soon as it is back: 1 to 200, in order."""
-    face = open_face(name, proxy.url)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url), proxy)
     for number in range(100):
         face.call("log", "append", number)
     proxy.heal()
@@ -148,16 +162,13 @@ def test_many_changes_keep_their_order_over_many_batches(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, name: str, how: str
 ) -> None:
     """2,500 changes, more than one script call takes, arrive in order and once."""
-    face = open_face(name, proxy.url)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url), proxy)
     for number in range(1250):
         face.push("log", number)
         face.assign("last", number)
     if how != "well":
         fail_each_batch_once(proxy, how)
-    heal_keeping_faults(proxy)
-    assert face.flush() == 0
+    deliver_over(proxy, face)
     assert other.log == list(range(1250))
     assert other.last == 1249
     assert proxy.requests_seen(is_batch) >= 3
@@ -172,16 +183,13 @@ def test_large_changes_are_delivered_in_order(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, name: str, how: str
 ) -> None:
     """Where a batch ends by its bytes, or holds one change larger than it may be, all is kept."""
-    face = open_face(name, proxy.url, timeout_s=1.0)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url, timeout_s=1.0), proxy)
     values = [chr(97 + number) * size for number, size in enumerate(SIZES)]
     for value in values:
         face.push("log", value)
     if how != "well":
         fail_each_batch_once(proxy, how)
-    heal_keeping_faults(proxy)
-    assert face.flush() == 0
+    deliver_over(proxy, face)
     assert other.log == values
     assert proxy.requests_seen(is_batch) >= 5
 
@@ -190,9 +198,7 @@ def test_one_change_of_10_000_values_is_one_change(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, name: str
 ) -> None:
     """More values than a script can hand on at once arrive as they were given."""
-    face = open_face(name, proxy.url, timeout_s=1.0)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url, timeout_s=1.0), proxy)
     face.call("log", "extend", range(10_000))
     face.push("log", *range(10_000))
     face.assign("whole", list(range(10_000)))
@@ -244,15 +250,12 @@ def test_forgotten_scripts_are_loaded_again_in_a_replay(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, server: Server, name: str
 ) -> None:
     """SCRIPT FLUSH before each batch is not noticed, lost replies or not."""
-    face = open_face(name, proxy.url)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url), proxy)
     for number in range(1500):
         face.push("log", number)
     at_each_batch(proxy, server.client().script_flush)
     proxy.lose_replies(2, when=lambda request: is_batch(request) and request.name == b"EVAL")
-    heal_keeping_faults(proxy)
-    assert face.flush() == 0
+    deliver_over(proxy, face)
     assert proxy.lost == 2
     assert other.log == list(range(1500))
     assert face.status().data_loss == 0
@@ -266,9 +269,7 @@ def test_a_replay_that_meets_a_full_server_waits_in_order(
         FaultProxy(own_server.url) as proxy,
         ConversationMemory(name, own_server.url, timeout_s=PATIENT_S) as other,
     ):
-        face = open_face(name, proxy.url, timeout_s=1.0)
-        face.assign("log", [])
-        proxy.refuse()
+        face = away_with_a_log(open_face(name, proxy.url, timeout_s=1.0), proxy)
         for number in range(2500):
             face.push("log", number)
         own_server.client().script_load(SCRIPTS["batch"].source)
@@ -308,8 +309,7 @@ def test_one_bad_change_does_not_hold_up_those_behind_it(
     client.delete(f"memory:{{{name}}}:log")
     client.set(f"memory:{{{name}}}:log", "foreign")
     proxy.lose_replies(3, when=is_batch)
-    heal_keeping_faults(proxy)
-    assert face.flush() == 0
+    deliver_over(proxy, face)
     assert other.good == [1, 2]
     assert [(met.name, met.reason, met.mine) for met in face.conflicts()] == [
         ("log", "refused", ["b"])
@@ -377,9 +377,7 @@ def test_a_forgotten_writer_whose_batch_was_on_its_way_doubles_nothing(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, server: Server, name: str
 ) -> None:
     """Its entry is gone and the data is not: what was sent is reported to be in doubt."""
-    face = open_face(name, proxy.url)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url), proxy)
     for number in range(3):
         face.push("log", number)
     server.client().script_load(SCRIPTS["batch"].source)
@@ -411,9 +409,7 @@ def test_waiting_changes_are_delivered_soon(
     open_face: OpenFace, proxy: FaultProxy, other: ConversationMemory, name: str
 ) -> None:
     """Within a second of the server's return, with no call of anybody's, the queue is empty."""
-    face = open_face(name, proxy.url, reconnect_max_s=0.75)
-    face.assign("log", [])
-    proxy.refuse()
+    face = away_with_a_log(open_face(name, proxy.url, reconnect_max_s=0.75), proxy)
     queue_numbers(face, 500)
     proxy.heal()
     wait_until(lambda: len(other.log) == 500, 1.75, what="the replay")
@@ -492,9 +488,7 @@ def test_two_clients_set_different_keys(
         face.call("box", "setdefault", f"d{number}", number)
     faces[1].call("box", "__delitem__", "gone")
     for face, network in reversed(list(zip(faces, networks, strict=True))):
-        network.heal()
-        assert face.flush() == 0
-        assert face.conflicts() == []
+        come_back(face, network)
     keys = [f"{kind}{number}" for number in (1, 0) for kind in "kud"]
     assert other.box == {"old": 0, **{key: int(key[1:]) for key in keys}}
 
@@ -515,9 +509,7 @@ def test_two_clients_change_different_places(
     faces[1].call("tree", "append", 2, at=("one", "a", "x"))
     faces[1].call("tree", "__setitem__", "q", 1, at=("two",))
     for face, network in zip(faces, networks, strict=True):
-        network.heal()
-        assert face.flush() == 0
-        assert face.conflicts() == []
+        come_back(face, network)
     assert other.tree == {
         "one": {"a": {"x": [0, 1, 2]}, "b": {"y": {0, 1}}},
         "two": {"p": 0, "q": 1},
@@ -536,8 +528,7 @@ def test_two_clients_change_different_elements_of_an_inner_list(
         networks[number].refuse()
         face.call("tree", "append", number, at=("list", number, "tags"))
     for face, network in zip(faces, networks, strict=True):
-        network.heal()
-        assert face.flush() == 0
+        come_back(face, network)
     assert other.tree == {"list": [{"tags": [0]}, {"tags": [1]}]}
 
 
@@ -589,7 +580,5 @@ def test_an_index_that_nobody_moved_is_kept(
     face.call("log", "insert", 0, "first")
     face.call("log", "__setitem__", 1, "second")
     other.log.append("theirs")
-    proxy.heal()
-    assert face.flush() == 0
-    assert face.conflicts() == []
+    come_back(face, proxy)
     assert other.log == ["first", "second", "mine", "theirs"]

@@ -93,6 +93,7 @@ class Client:
         while not self.must_stop and os.getppid() == parent:
             self.number += 1
             self.random.choice(actions)()
+            # a pace, not a wait: without it the faults would meet only one long burst of changes
             time.sleep(self.random.random() * PACE_S)
         left, stands = self.hands.leave(FLUSH_LIMIT_S)
         self.diary.write("end", {"left": left, "data_loss": stands.data_loss})

@@ -148,7 +148,7 @@ def functions(mem: Memory) -> None:
     assert_type(standing.online, bool)
     assert_type(standing.server, str)
     assert_type(standing.round_trip_s, float | None)
-    assert_type(standing.read_mode, Literal["strong"])
+    assert_type(standing.read_mode, Literal["strong", "cached"])
     assert_type(standing.reconnects, int)
     assert_type(standing.data_loss, int)
     standing.online = False  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]

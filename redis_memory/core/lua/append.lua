@@ -42,4 +42,13 @@ for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
     return {number, 'error', '', pushed.err}
   end
 end
+-- as announce.lua has it
+local what, payload, bytes = 'c', '', 0
+if #ARGV == 6 then
+  if #ARGV[6] <= 16384 then what, payload = 'a', ARGV[6] end
+else
+  for i = 6, #ARGV do bytes = bytes + #ARGV[i] end
+  for i = 6, bytes > 16384 and 0 or #ARGV do what, payload = 'm', payload .. #ARGV[i] .. ':' .. ARGV[i] end
+end
+call('PUBLISH', memory .. '~feed', writer .. what .. #name .. ':' .. name .. descriptor .. payload)
 return {number, 'ok', descriptor, size, missed, elements}

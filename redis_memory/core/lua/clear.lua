@@ -28,6 +28,7 @@ local function clear()
       if result and result ~= '' then call('HSET', memory, fields[i], head .. 'cleared ') end
     end
   end
+  call('PUBLISH', memory .. '~feed', writer .. 'x0:' .. format('%013x;', version))
   if is_spared then return {number, 'ok', '', ''} end
   for i = 3, #KEYS do call('DEL', KEYS[i]) end
   call('HDEL', memory, '_created')

@@ -6,6 +6,7 @@ local function delete()
   call('HDEL', memory, name)
   call('DEL', content)
   bury(name, stamped())
+  announce('d', format('%013x;', version), '')
   for _, other in ipairs(call('HKEYS', memory)) do
     if string.sub(other, 1, 1) ~= '_' then return {number, 'ok', '', ''} end
   end

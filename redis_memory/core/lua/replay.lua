@@ -22,7 +22,13 @@ function runs.append()
   appear()
   push(at + 1)
   size = size + final - at
-  call('HSET', memory, name, format('l%013x %s %s %s %d;', version, base, shift, inner, size))
+  local descriptor, bytes, parts = format('l%013x %s %s %s %d;', version, base, shift, inner, size), 0, {}
+  call('HSET', memory, name, descriptor)
+  for k = at + 1, final do bytes = bytes + #ARGV[k] end
+  if bytes <= 16384 then
+    for k = at + 1, final do parts[#parts + 1] = #ARGV[k] .. ':' .. ARGV[k] end
+  end
+  announce(#parts > 0 and 'm' or 'c', descriptor, table.concat(parts))
   return {number, 'ok'}
 end
 

@@ -8,4 +8,6 @@ if not field then
 elseif match(field, '^[^nv]') then
   call('DEL', content)
 end
+local payload = #ARGV[5] > 16384 and '' or ARGV[5]
+call('PUBLISH', memory .. '~feed', writer .. 's' .. #name .. ':' .. name .. descriptor .. payload)
 return {number, 'ok', descriptor, ''}

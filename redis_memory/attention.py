@@ -1,0 +1,174 @@
+"""Waiting for what others do: following a memory on the feed, and looking again when it tells."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+from redis_memory.core.calls import Flow
+from redis_memory.core.conflicts import EXISTS, MISSING
+from redis_memory.core.feed import Listener, News
+from redis_memory.core.state import State
+from redis_memory.core.watching import Change, Watcher
+from redis_memory.errors import OfflineError, WaitTimeoutError
+from redis_memory.face import Core
+from redis_memory.link.feed import Feed
+from redis_memory.link.feeds import feed_for
+
+T = TypeVar("T")
+
+# How soon to look again when the server is away, though nothing was heard.
+_LOOK_AGAIN_S = 0.1
+_FOR_EVER_S = 86_400.0
+
+
+class Bell(Protocol):
+    """What whoever waits sleeps on. It may be rung from any thread."""
+
+    def ring(self) -> None:
+        """Wake whoever waits, now or the next time."""
+        raise NotImplementedError
+
+    def wait(self, timeout_s: float) -> Any:
+        """Sleep until it rings, at most so long; or return what is to be awaited for that."""
+        raise NotImplementedError
+
+
+class Signal:
+    """Rings for every change of the attributes `names`, and when the feed comes or goes."""
+
+    def __init__(self, names: frozenset[str], bell: Bell) -> None:
+        self._names = names
+        self._bell = bell
+
+    def hear(self, news: News) -> None:
+        """Something was changed."""
+        if not news.name or news.name in self._names:
+            self._bell.ring()
+
+    def wake(self) -> None:
+        """The feed was lost, or listens again."""
+        self._bell.ring()
+
+
+class Attention:
+    """Follows a memory for a listener, until it is left or nobody holds it any more."""
+
+    def __init__(self, core: Core, listener: Listener) -> None:
+        self.state: State = core.state
+        self.feed: Feed = feed_for(core.settings, core.client)
+        self.patience_s: float = core.settings.feed_timeout_s
+        self.state.listeners[listener] = None
+        self.feed.follow(self.state, self.patience_s)
+        self.leave = weakref.finalize(self, _leave, self.feed, self.state, listener)
+        self.leave.atexit = False
+
+    def awaiting(
+        self, look: Callable[[], Flow[tuple[T | None, float]]], timeout_s: float | None
+    ) -> Generator[Flow[tuple[T | None, float]] | float, Any, T | None]:
+        """Look, and again whenever the feed tells something, until something is found.
+
+        `look` answers what it has found, and after how many seconds to look again in any case.
+        Yields flows to be run, and seconds to wait for the bell at most. Returns None when
+        `timeout_s` is over.
+
+        Raises:
+            AccessDeniedError: The server does not let this user listen.
+        """
+        until_s = monotonic() + (_FOR_EVER_S if timeout_s is None else timeout_s)
+        while True:
+            pause_s = _FOR_EVER_S
+            # what was changed before the server confirmed that it tells of changes was not told
+            is_heard = self.state.session != 0
+            if self.feed.refusal is not None:
+                raise type(self.feed.refusal)(*self.feed.refusal.args)
+            try:
+                found: T | None
+                found, pause_s = yield look()
+                if found is not None:
+                    return found
+            except OfflineError:
+                pause_s = _LOOK_AGAIN_S
+            if not is_heard:
+                self.feed.keep()
+                pause_s = min(pause_s, self.patience_s)
+            left_s = until_s - monotonic()
+            if left_s <= 0:
+                return None
+            yield min(pause_s, left_s)
+            if timeout_s is None:
+                until_s = monotonic() + _FOR_EVER_S
+
+    def beginning(self, watcher: Watcher) -> Generator[Flow[Any] | float, Any, bool]:
+        """Wait until the server tells of changes, and note what there is; whether it could be done.
+
+        Raises:
+            OfflineError: The server is away.
+        """
+        bounds = self.state.bounds
+        until_s = monotonic() + 2 * bounds.timeout_s
+        while self.state.session == 0:
+            if self.feed.refusal is not None:
+                raise type(self.feed.refusal)(*self.feed.refusal.args)
+            left_s = until_s - monotonic()
+            if left_s <= 0:
+                return False
+            yield left_s
+        yield watcher.beginning(self.state)
+        return True
+
+    def told(self, watcher: Watcher) -> Flow[tuple[Change | None, float]]:
+        """What a watcher has to tell, for `awaiting`."""
+        if self.state.session == 0:  # a survey now would miss what happens before the next session
+            return None, _FOR_EVER_S
+        return (yield from watcher.telling(self.state)), _FOR_EVER_S
+
+
+class Wanted:
+    """What `wait_for` waits for."""
+
+    def __init__(self, core: Core, name: str | Sequence[str], expected: Any) -> None:
+        self._core = core
+        self._is_single = isinstance(name, str)
+        self._names = (name,) if isinstance(name, str) else tuple(name)
+        if not self._names:
+            raise ValueError("there is no name to wait for")
+        for one in self._names:
+            core.state.attribute(one)
+        self._expected = expected
+        self.names: frozenset[str] = frozenset(self._names)
+
+    def look(self) -> Flow[tuple[tuple[Any] | None, float]]:
+        """Whether it is so now: the value in a tuple of one. One round trip for each name."""
+        values: list[Any] = []
+        for name in self._names:
+            value = yield from self._core.reading_there(name)
+            values.append(value)
+        found: Any = values[0] if self._is_single else tuple(values)
+        return ((found,) if self._holds(values) else None), _FOR_EVER_S
+
+    def _holds(self, values: list[Any]) -> bool:
+        expected = self._expected
+        if expected is MISSING:
+            return all(value is MISSING for value in values)
+        if any(value is MISSING for value in values):
+            return False
+        if expected is EXISTS:
+            return True
+        if callable(expected):
+            return bool(expected(*values))
+        return all(value == expected for value in values)
+
+    def timed_out(self, timeout_s: float | None) -> WaitTimeoutError:
+        """The error for a wait that was in vain."""
+        names = ", ".join(map(repr, self._names))
+        return WaitTimeoutError(
+            f"{self._core.state.label}: what was wanted of {names} was not so within {timeout_s} s"
+        )
+
+
+def _leave(feed: Feed, state: State, listener: Listener) -> None:
+    state.listeners.pop(listener, None)
+    feed.leave(state)

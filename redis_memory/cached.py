@@ -1,0 +1,112 @@
+"""Reading without a round trip: what the copies may answer while the feed is known to be alive."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+import weakref
+from contextlib import AbstractContextManager
+from time import monotonic
+from typing import Any, Final
+
+from redis_memory.core.attributes import Copy
+from redis_memory.core.state import State
+from redis_memory.link.feed import Feed
+from redis_memory.link.feeds import feed_for
+from redis_memory.settings import Settings
+
+
+class _Unknown:
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+# What only the server can tell.
+UNKNOWN: Final = _Unknown()
+
+# Types whose values are given out as they are; of all others, a proxy may have to be made.
+_PLAIN = frozenset(
+    {str, int, float, bool, type(None), bytes, uuid.UUID, decimal.Decimal}
+    | {datetime.datetime, datetime.date, datetime.time, datetime.timedelta}
+)
+
+
+class CachedReads:
+    """A memory's copies as answers.
+
+    A copy answers if it was read since this session of the feed began, if the feed has told of no
+    newer version since, and if a ping sent within the last `feed_timeout_s` has been answered: the
+    messages of all changes before that ping have been heard by then. Own changes bring the copy up
+    to date themselves.
+    """
+
+    __slots__ = ("_feed", "_leave", "client", "is_cached", "patience_s", "state")
+
+    state: State
+
+    def follow(self, settings: Settings, client: Any) -> None:
+        """Begin to listen, if the settings say so."""
+        self.client: Any = client
+        self.patience_s: float = settings.feed_timeout_s
+        self.is_cached: bool = settings.read_mode == "cached"
+        self._feed: Feed | None = None
+        self._leave: weakref.finalize[..., CachedReads] | None = None
+        if self.is_cached:
+            self._feed = feed = feed_for(settings, client)
+            feed.follow(self.state, settings.feed_timeout_s)
+            self._leave = weakref.finalize(self, feed.leave, self.state)
+            self._leave.atexit = False
+
+    def leave(self) -> None:
+        """Listen no more."""
+        self.is_cached = False
+        if self._leave is not None:
+            self._leave()
+        # who waits for a change of this memory sees that it is closed
+        for listener in list(self.state.listeners):
+            listener.wake()
+
+    def known(self, name: str) -> Any:  # noqa: PLR0911 - flat: it is called at every read
+        """What an attribute reads as, without a round trip; `UNKNOWN`, or `MISSING`."""
+        state, feed = self.state, self._feed
+        attribute = state.attributes.get(name)
+        if feed is None or attribute is None or attribute.session != state.session:
+            if feed is not None and not state.session:
+                feed.keep()
+            return UNKNOWN
+        if state.is_waiting or monotonic() - feed.answered_s > self.patience_s:
+            return UNKNOWN
+        copy = attribute.copy
+        if copy is None:
+            if not attribute.is_absent or attribute.seen < attribute.newest:
+                return UNKNOWN
+            with self.guard:
+                return self.shown(name, None)
+        descriptor, value = copy.descriptor, copy.value
+        if not descriptor or descriptor[1:14] < attribute.newest or copy.unseen is not None:
+            return UNKNOWN
+        if type(value) in _PLAIN:
+            self.notice(name)
+            return value
+        with self.guard:
+            # else another thread has changed it, or left it half changed
+            is_still = attribute.copy is copy and self._is(copy, descriptor)
+            return self.shown(name, copy) if is_still else UNKNOWN
+
+    @staticmethod
+    def _is(copy: Copy, descriptor: bytes) -> bool:
+        return copy.descriptor == descriptor
+
+    @property
+    def guard(self) -> AbstractContextManager[Any]:
+        """What is held while copies are changed."""
+        raise NotImplementedError
+
+    def shown(self, name: str, copy: Copy | None) -> Any:
+        """What an attribute reads as of which this is known."""
+        raise NotImplementedError
+
+    def notice(self, name: str) -> None:
+        """Whoever runs now has seen that the attribute is there."""
+        raise NotImplementedError

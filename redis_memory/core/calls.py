@@ -1,0 +1,84 @@
+"""What flows yield: single commands, numbered changes, batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+from redis_memory.core.scripts import Script
+
+T = TypeVar("T")
+
+_MOST_OPENINGS = 16
+
+
+class Head:
+    """The part of a command that stays the same from call to call."""
+
+    __slots__ = ("_openings", "parts")
+
+    def __init__(self, *parts: bytes) -> None:
+        self.parts: tuple[bytes, ...] = parts
+        self._openings: dict[int, bytes] = {}
+
+    def opening(self, arguments: int) -> bytes:
+        """How a command with that many arguments behind this head begins on the wire."""
+        opening = self._openings.get(arguments)
+        if opening is None:
+            packed = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in self.parts)
+            opening = b"*%d\r\n%b" % (len(self.parts) + arguments, packed)
+            # not for every length of list that is ever assigned
+            if arguments < _MOST_OPENINGS:
+                self._openings[arguments] = opening
+        return opening
+
+    @classmethod
+    def script(cls, script: Script, keys: tuple[bytes, ...], *arguments: bytes) -> Head:
+        """The head of an EVALSHA of `script`."""
+        return cls(b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments)
+
+
+class Call:
+    """One command that only reads. `attempts` counts how often it was sent."""
+
+    __slots__ = ("arguments", "attempts", "head", "packed", "replicas")
+    is_change = False
+
+    def __init__(self, head: Head, *arguments: bytes) -> None:
+        self.head: Head = head
+        self.arguments: tuple[bytes, ...] = arguments
+        self.attempts: int = 0
+        # replicas that have it, where that was asked for
+        self.replicas: int = 0
+        # the bytes for the wire, by whoever sends it first
+        self.packed: bytes = b""
+
+
+class NumberedCall(Call):
+    """A change. It may be sent again when an answer is lost: the server knows its number.
+
+    `answered_at_s` is when it was acknowledged, by the monotonic clock.
+    """
+
+    __slots__ = ("answered_at_s", "turn")
+    is_change = True
+
+    def __init__(self, head: Head, turn: int, *arguments: bytes) -> None:
+        self.head = head
+        self.arguments: tuple[bytes, ...] = (b"%d" % turn, *arguments)
+        self.attempts = 0
+        self.replicas = 0
+        self.packed = b""
+        self.turn: int = turn
+        self.answered_at_s: float = 0.0
+
+
+class Batch(Call):
+    """Several numbered changes at once."""
+
+    __slots__ = ()
+    is_change = True
+
+
+# A flow yields calls, is sent their replies, and returns a result: logic without I/O.
+Flow = Generator[Call, Any, T]

@@ -1,0 +1,197 @@
+"""What happens to a memory, as whoever watches it is told: in order, nothing twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from redis_memory.core import contents
+from redis_memory.core.calls import Call, Flow, Head
+from redis_memory.core.conflicts import MISSING
+from redis_memory.core.feed import (
+    APPENDED,
+    APPENDED_MANY,
+    CHANGED,
+    CLEARED,
+    DELETED,
+    RELEASED,
+    SET,
+    News,
+)
+from redis_memory.core.keys import check_name, name_text
+from redis_memory.core.places import detached
+from redis_memory.core.reading import read
+from redis_memory.core.state import State
+from redis_memory.core.values import unpack
+from redis_memory.errors import OfflineError
+
+# Who is so far behind is told the latest states instead of every change.
+_MOST_UNTOLD = 10_000
+
+ChangeKind = Literal["set", "append", "change", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of an attribute, by any process.
+
+    `kind` and `value`: "set" and what was assigned; "append" and the list of what was appended;
+    "change" and what the container is now, or was a moment later; "delete" and `MISSING`. After a
+    gap (the connection was lost, or 10,000 changes were not fetched) what changed in it is told
+    once, as a "change" or "delete" by an unknown writer, "". `version` grows with each change of
+    the memory; it is the server's time in microseconds, and `at` the same as a datetime.
+    """
+
+    name: str
+    kind: ChangeKind
+    value: Any = field(repr=False)
+    writer: str
+    version: int
+    at: datetime
+
+
+class Watcher:
+    """What is to be told of the attributes `names`, of all without any.
+
+    `ring` is called, in the feed's thread, when there may be something to tell.
+    """
+
+    def __init__(self, names: tuple[str, ...], ring: Callable[[], object]) -> None:
+        self.names: dict[str, bytes] = {name: check_name(name) for name in names}
+        self._ring = ring
+        self._untold: deque[News] = deque()
+        # what was changed since the last survey may not have been heard of
+        self._has_gap: bool = True
+        self._has_begun: bool = False
+        # of each attribute that is there, the version told last; and of those that are gone
+        self._told: dict[str, bytes] = {}
+        self._gone: dict[str, bytes] = {}
+
+    def hear(self, news: News) -> None:
+        """Something was changed."""
+        if news.what == RELEASED or (self.names and news.name and news.name not in self.names):
+            return
+        if news.what == CLEARED or len(self._untold) >= _MOST_UNTOLD:
+            self._has_gap = True
+        else:
+            self._untold.append(news)
+        self._ring()
+
+    def wake(self) -> None:
+        """The feed was lost, or listens again."""
+        self._has_gap = True
+        self._ring()
+
+    def beginning(self, state: State) -> Flow[None]:
+        """Note what there is. One round trip."""
+        yield from self._survey(state)
+
+    def telling(self, state: State) -> Flow[Change | None]:
+        """The next change, None when there is none. No round trip when it came with its value.
+
+        Raises:
+            OfflineError: The server is needed for it, and away; ask again later.
+            CorruptValueError: What is stored is no value of ours; the next call goes on behind it.
+        """
+        while True:
+            if self._has_gap:
+                yield from self._survey(state)
+            if not self._untold:
+                return None
+            news = self._untold.popleft()
+            if news.version <= max(self._told.get(news.name, b""), self._gone.get(news.name, b"")):
+                continue
+            try:
+                change = yield from self._change(state, news)
+            except OfflineError:
+                self._untold.appendleft(news)
+                raise
+            if change is not None:
+                return change
+
+    def _survey(self, state: State) -> Flow[None]:
+        """Compare what is stored with what was told. One round trip."""
+        self._has_gap = False
+        memory = state.keys.memory
+        try:
+            if self.names:
+                found = yield Call(Head(b"HMGET", memory), b"_version", *self.names.values())
+                version, fields = found[0] or b"", dict(zip(self.names, found[1:], strict=True))
+            else:
+                found = yield Call(Head(b"HGETALL", memory))
+                by_name = dict(zip(found[::2], found[1::2], strict=True))
+                version = by_name.get(b"_version", b"")
+                fields = {
+                    name_text(name): value
+                    for name, value in by_name.items()
+                    if not name.startswith(b"_")
+                }
+        except OfflineError:
+            self._has_gap = True
+            raise
+        stored = {name: value for name, value in fields.items() if value}
+        if self._has_begun:
+            self._compare(stored, version)
+        else:
+            self._has_begun = True
+            # what was heard already has happened since this watch began
+            heard = {news.name for news in self._untold}
+            self._told = {n: _version(value) for n, value in stored.items() if n not in heard}
+
+    def _compare(self, stored: dict[str, bytes], version: bytes) -> None:
+        changed = [
+            News.of(CHANGED, name, field)
+            for name, field in stored.items()
+            if _version(field) > self._told.get(name, b"")
+        ]
+        changed += [
+            News.of(DELETED, name, version + b";") for name in self._told if name not in stored
+        ]
+        self._untold.extend(sorted(changed, key=lambda news: news.version))
+
+    def _change(self, state: State, news: News) -> Flow[Change | None]:
+        kind: ChangeKind = "change"
+        version, payload = news.version, news.payload
+        value: Any = MISSING
+        if news.what == DELETED:
+            kind = "delete"
+        elif news.what == APPENDED:
+            kind, value = "append", [unpack(payload, state.limits)]
+        elif news.what == APPENDED_MANY:
+            kind, value = (
+                "append",
+                [unpack(part, state.limits) for part in contents.pieces(payload)],
+            )
+        elif news.what == SET and payload:
+            kind = "set"
+            value = contents.decode_scalar(news.descriptor[:1], payload, state.limits)
+        else:
+            copy = yield from read(state, news.name, may_recall=False)
+            if copy is None:
+                return None  # it was deleted since, and that will be heard of
+            version = copy.descriptor[1:14]
+            kind = "set" if news.what == SET and version == news.version else "change"
+            value = detached(copy.value)
+        if kind == "delete":
+            self._gone[news.name] = version
+            self._told.pop(news.name, None)
+        else:
+            self._told[news.name] = version
+            self._gone.pop(news.name, None)
+        micros = int(version, 16)
+        return Change(
+            news.name,
+            kind,
+            value,
+            news.writer.decode().removeprefix("_w"),
+            micros,
+            datetime.fromtimestamp(micros / 1e6, UTC),
+        )
+
+
+def _version(field: bytes) -> bytes:
+    """The version in the stored field of an attribute."""
+    return field[1:14]

@@ -1,0 +1,42 @@
+"""Who writes: the numbers of one process's changes to one memory."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from time import monotonic
+from typing import Any
+
+
+class Writer:
+    """Numbers the changes of one process to one memory.
+
+    `unsettled` says that something must be settled before another change takes a number: the one
+    after `last` was sent, and no answer has arrived; or changes wait, and `last` is the last of
+    them. `settled` is what the server said of the last one that was: its number, status and
+    result. `window` are the changes that it acknowledged of late, to be made again should it
+    forget them, and `newest` is a descriptor out of the last answer.
+    """
+
+    __slots__ = (
+        "answered_at_s",
+        "id",
+        "kept_bytes",
+        "last",
+        "newest",
+        "settled",
+        "unsettled",
+        "window",
+    )
+
+    def __init__(self, kept: int = 1000) -> None:
+        # 9 random bytes: 2**36 writers before two may be expected to meet
+        self.id: bytes = b"_w" + os.urandom(9).hex().encode()
+        self.last: int = 0
+        self.unsettled: bool = False
+        # by the monotonic clock
+        self.answered_at_s: float = monotonic()
+        self.settled: tuple[int, bytes, bytes] = (0, b"", b"")
+        self.newest: bytes = b""
+        self.window: deque[Any] = deque(maxlen=kept)
+        self.kept_bytes: int = 0
