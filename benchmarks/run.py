@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import appending
 import calls
+import feed
 import footprint
 import outage
 import reading
@@ -42,6 +43,11 @@ BENCHMARKS: list[Callable[[Setting], Iterator[Figure]]] = [
     outage.coming_back,
     outage.delivering,
     outage.weighing,
+    feed.reading,
+    feed.appending,
+    feed.hearing,
+    feed.weighing,
+    feed.fanning_out,
     # what follows is told, and nothing is demanded of it
     calls.containers,
     calls.functions,

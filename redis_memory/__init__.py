@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from redis_memory.blocks import batch, compare_and_set, transaction
 from redis_memory.control import (
     clear,
     close,
@@ -21,6 +22,7 @@ from redis_memory.errors import (
     AccessDeniedError,
     ClosedError,
     ConfigurationError,
+    ConflictError,
     CorruptValueError,
     DataLossWarning,
     EmbeddedServerError,
@@ -29,11 +31,13 @@ from redis_memory.errors import (
     InvalidNameError,
     InvalidValueError,
     JournalError,
+    LeaseLostError,
     NotReplicatedError,
     OfflineError,
     QueueFullError,
     RedisMemoryError,
     ServerRefusedError,
+    StaleClaimError,
     StaleProxyError,
     UnstorableValueError,
     UnsupportedServerError,
@@ -41,24 +45,29 @@ from redis_memory.errors import (
     WaitTimeoutError,
     WrongKindError,
 )
-from redis_memory.face import Status
+from redis_memory.leases import Claim, claim, lock
 from redis_memory.memory import ConversationMemory, Memory
 from redis_memory.proxies import SyncedDict, SyncedList, SyncedSet
+from redis_memory.retrying import retry_on_conflict
 from redis_memory.settings import Settings
+from redis_memory.standing import Status
 from redis_memory.watching import wait_for, watch
 
 if TYPE_CHECKING:
-    from redis_memory.aio import AsyncConversationMemory, AsyncHandle, AsyncMemory
+    from redis_memory.aio import AsyncClaim, AsyncConversationMemory, AsyncHandle, AsyncMemory
 
 __all__ = [
     "AccessDeniedError",
+    "AsyncClaim",
     "AsyncConversationMemory",
     "AsyncHandle",
     "AsyncMemory",
     "Change",
+    "Claim",
     "ClosedError",
     "ConfigurationError",
     "Conflict",
+    "ConflictError",
     "ConversationMemory",
     "CorruptValueError",
     "DataLossWarning",
@@ -69,6 +78,7 @@ __all__ = [
     "InvalidNameError",
     "InvalidValueError",
     "JournalError",
+    "LeaseLostError",
     "MISSING",
     "Memory",
     "NotReplicatedError",
@@ -77,6 +87,7 @@ __all__ = [
     "RedisMemoryError",
     "ServerRefusedError",
     "Settings",
+    "StaleClaimError",
     "StaleProxyError",
     "Status",
     "SyncedDict",
@@ -87,22 +98,28 @@ __all__ = [
     "ValueTooLargeError",
     "WaitTimeoutError",
     "WrongKindError",
+    "batch",
+    "claim",
     "clear",
     "close",
+    "compare_and_set",
     "conflicts",
     "flush",
     "increment",
+    "lock",
     "push",
+    "retry_on_conflict",
     "setdefault",
     "snapshot",
     "status",
+    "transaction",
     "wait_for",
     "watch",
     "window",
 ]
 
 # asyncio and what builds on it take a tenth of the time that the import takes
-_AWAITED = ("AsyncConversationMemory", "AsyncHandle", "AsyncMemory", "aio")
+_AWAITED = ("AsyncClaim", "AsyncConversationMemory", "AsyncHandle", "AsyncMemory", "aio")
 
 
 def __getattr__(name: str) -> Any:

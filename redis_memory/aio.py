@@ -8,11 +8,14 @@ the names of their blocking twins.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
-from typing import Any, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 from uuid import UUID
 
+from redis_memory.async_blocks import AsyncTogether
 from redis_memory.async_core import AsyncCore
+from redis_memory.async_leases import AsyncClaim, claimed, locked
 from redis_memory.async_watching import AsyncWatch, wait_until
 from redis_memory.attention import Wanted
 from redis_memory.core import flows
@@ -20,29 +23,41 @@ from redis_memory.core.conflicts import EXISTS, Conflict
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import State
 from redis_memory.errors import AccessDeniedError, OfflineError
-from redis_memory.face import CORE, Face, Status, missing, standing
+from redis_memory.face import CORE, Face, missing
 from redis_memory.handles import AsyncHandle
+from redis_memory.retrying import retry_on_conflict
 from redis_memory.settings import Settings
+from redis_memory.standing import Status, standing
+from redis_memory.typed.declarations import Extra, Schema, declare
+from redis_memory.typed.handling import AsyncTypedCore, AsyncUpgradingCore
 
 __all__ = [
+    "AsyncClaim",
     "AsyncConversationMemory",
     "AsyncHandle",
     "AsyncMemory",
+    "batch",
+    "claim",
     "clear",
     "close",
+    "compare_and_set",
     "conflicts",
     "flush",
     "increment",
+    "lock",
     "push",
+    "retry_on_conflict",
     "setdefault",
     "snapshot",
     "status",
+    "transaction",
     "wait_for",
     "watch",
     "window",
 ]
 
 Number = int | float
+M = TypeVar("M", bound="AsyncMemory")
 
 
 def core_of(memory: AsyncMemory) -> AsyncCore:
@@ -61,6 +76,12 @@ class AsyncMemory(Face):
     Args, errors and cost: as for `Memory`; `client` is a `redis.asyncio` client.
     """
 
+    _redis_memory_schema: ClassVar[Schema | None] = None
+
+    def __init_subclass__(cls, *, extra: Extra | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        declare(cls, extra)
+
     def __init__(
         self,
         url: str | None = None,
@@ -73,7 +94,11 @@ class AsyncMemory(Face):
         self._open(None, url, prefix, client, settings, options)
 
     def _connect(self, state: State, settings: Settings, client: Any) -> AsyncCore:
-        return AsyncCore(state, settings, client)
+        schema = self._redis_memory_schema
+        if schema is None:
+            return AsyncCore(state, settings, client)
+        kind = AsyncTypedCore if schema.hook is None else AsyncUpgradingCore
+        return kind(schema, state, settings, client)
 
     def _standing(self) -> tuple[str, str]:
         driver = core_of(self).driver
@@ -183,6 +208,22 @@ async def setdefault(memory: AsyncMemory, name: str, value: Any) -> Any:
     return await core.run(core.defaulting(name, value))
 
 
+def batch(memory: M) -> AbstractAsyncContextManager[M]:
+    """As the blocking `batch`; tasks that are started inside belong to it, no others do."""
+    return AsyncTogether(memory, core_of(memory), is_strict=False)
+
+
+def transaction(memory: M) -> AbstractAsyncContextManager[M]:
+    """As the blocking `transaction`; tasks that are started inside belong to it, no others do."""
+    return AsyncTogether(memory, core_of(memory), is_strict=True)
+
+
+async def compare_and_set(memory: AsyncMemory, name: str, expected: Any, new: Any) -> bool:
+    """As the blocking `compare_and_set`."""
+    core = core_of(memory)
+    return await core.run(core.comparing(name, expected, new))
+
+
 async def clear(memory: AsyncMemory) -> None:
     """As the blocking `clear`."""
     core = core_of(memory)
@@ -227,6 +268,18 @@ async def wait_for(
     """As the blocking `wait_for`."""
     core = core_of(memory)
     return await wait_until(core, Wanted(core, name, expected), timeout_s)
+
+
+def lock(
+    memory: AsyncMemory, name: str = "lock", ttl_s: float = 30, wait_s: float | None = None
+) -> AbstractAsyncContextManager[int]:
+    """As the blocking twin, for `async with`."""
+    return locked(core_of(memory), name, ttl_s, wait_s)
+
+
+async def claim(memory: AsyncMemory, name: str, owner: str, *, ttl_s: float) -> AsyncClaim | None:
+    """As the blocking `claim`."""
+    return await claimed(core_of(memory), name, owner, ttl_s)
 
 
 async def conflicts(memory: AsyncMemory) -> list[Conflict]:

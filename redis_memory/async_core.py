@@ -13,6 +13,7 @@ from redis_memory.core.state import State
 from redis_memory.face import Core
 from redis_memory.link import links
 from redis_memory.link.async_driver import AsyncDriver, ReadOnly
+from redis_memory.proxies import changing
 from redis_memory.settings import Settings
 
 T = TypeVar("T")
@@ -84,3 +85,13 @@ class AsyncCore(Core):
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
         return await self.driver.run(flow)
+
+    def inside(self, value: Any, step: Any) -> Any:
+        """What lies below a step into what an attribute reads as."""
+        return value[step]
+
+    def changing(
+        self, box: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> Flow[Any]:
+        """The flow of a mutator of what lies at a place."""
+        return changing(box, method, arguments, options)

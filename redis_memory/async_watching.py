@@ -12,7 +12,7 @@ from redis_memory.async_core import AsyncCore
 from redis_memory.attention import Attention, Signal, Wanted
 from redis_memory.core.calls import Flow
 from redis_memory.core.watching import Change, Watcher
-from redis_memory.errors import OfflineError, RedisMemoryError
+from redis_memory.errors import ClosedError, OfflineError, RedisMemoryError
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ async def run(core: AsyncCore, bell: TaskBell, steps: Generator[Flow[Any] | floa
         while True:
             try:
                 result: Any
-                if isinstance(step, float):
+                if isinstance(step, (int, float)):
                     result = await bell.wait(step)
                 else:
                     result = await core.run(step)
@@ -70,9 +70,8 @@ async def run(core: AsyncCore, bell: TaskBell, steps: Generator[Flow[Any] | floa
 class AsyncWatch(AsyncIterator[Change]):
     """The changes of a memory; what the async `watch` gives.
 
-    Used by one task. It begins when it is made, and has certainly begun when the `async with` block
-    is entered or the first change is awaited. Closed by `aclose`, by the end of the block, and when
-    nobody holds it.
+    Used by one task. It has begun when the `async with` block is entered, or the first change is
+    awaited. Closed by `aclose`, by the end of the block, and when nobody holds it.
     """
 
     def __init__(self, core: AsyncCore, names: tuple[str, ...], timeout_s: float | None) -> None:
@@ -86,9 +85,13 @@ class AsyncWatch(AsyncIterator[Change]):
     async def __anext__(self) -> Change:
         if not self._attention.leave.alive:
             raise StopAsyncIteration
-        await self._begin()
-        steps = self._attention.awaiting(self._look, self._timeout_s)
-        change = await run(self._core, self._bell, steps)
+        try:
+            await self._begin()
+            steps = self._attention.awaiting(self._look, self._timeout_s)
+            change = await run(self._core, self._bell, steps)
+        except ClosedError:
+            await self.aclose()
+            raise
         if change is None:
             raise StopAsyncIteration
         return change

@@ -10,9 +10,10 @@ from typing import Any, Protocol, TypeVar
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import EXISTS, MISSING
 from redis_memory.core.feed import Listener, News
+from redis_memory.core.reading import read
 from redis_memory.core.state import State
 from redis_memory.core.watching import Change, Watcher
-from redis_memory.errors import OfflineError, WaitTimeoutError
+from redis_memory.errors import ClosedError, OfflineError, WaitTimeoutError
 from redis_memory.face import Core
 from redis_memory.link.feed import Feed
 from redis_memory.link.feeds import feed_for
@@ -57,13 +58,17 @@ class Attention:
     """Follows a memory for a listener, until it is left or nobody holds it any more."""
 
     def __init__(self, core: Core, listener: Listener) -> None:
+        self._core = core
         self.state: State = core.state
         self.feed: Feed = feed_for(core.settings, core.client)
         self.patience_s: float = core.settings.feed_timeout_s
-        self.state.listeners[listener] = None
-        self.feed.follow(self.state, self.patience_s)
-        self.leave = weakref.finalize(self, _leave, self.feed, self.state, listener)
+        # before it listens: an exception from a signal handler may strike in between
+        self.leave: weakref.finalize[..., Attention] = weakref.finalize(
+            self, _leave, self.feed, self.state, listener
+        )
         self.leave.atexit = False
+        self.state.listeners[listener] = None
+        self.feed.follow(self.state, listener, self.patience_s)
 
     def awaiting(
         self, look: Callable[[], Flow[tuple[T | None, float]]], timeout_s: float | None
@@ -72,7 +77,7 @@ class Attention:
 
         `look` answers what it has found, and after how many seconds to look again in any case.
         Yields flows to be run, and seconds to wait for the bell at most. Returns None when
-        `timeout_s` is over.
+        `timeout_s` is over, and when this was left.
 
         Raises:
             AccessDeniedError: The server does not let this user listen.
@@ -82,8 +87,9 @@ class Attention:
             pause_s = _FOR_EVER_S
             # what was changed before the server confirmed that it tells of changes was not told
             is_heard = self.state.session != 0
-            if self.feed.refusal is not None:
-                raise type(self.feed.refusal)(*self.feed.refusal.args)
+            self._check()
+            if not self.leave.alive:
+                return None
             try:
                 found: T | None
                 found, pause_s = yield look()
@@ -110,14 +116,25 @@ class Attention:
         bounds = self.state.bounds
         until_s = monotonic() + 2 * bounds.timeout_s
         while self.state.session == 0:
-            if self.feed.refusal is not None:
-                raise type(self.feed.refusal)(*self.feed.refusal.args)
+            self._check()
             left_s = until_s - monotonic()
             if left_s <= 0:
                 return False
             yield left_s
         yield watcher.beginning(self.state)
         return True
+
+    def _check(self) -> None:
+        """May one go on waiting?
+
+        Raises:
+            ClosedError: The memory is closed, or is being closed.
+            AccessDeniedError: The server does not let this user listen.
+        """
+        if self._core.is_left:
+            raise ClosedError("this memory was closed")
+        if self.feed.refusal is not None:
+            raise type(self.feed.refusal)(*self.feed.refusal.args)
 
     def told(self, watcher: Watcher) -> Flow[tuple[Change | None, float]]:
         """What a watcher has to tell, for `awaiting`."""
@@ -141,13 +158,29 @@ class Wanted:
         self.names: frozenset[str] = frozenset(self._names)
 
     def look(self) -> Flow[tuple[tuple[Any] | None, float]]:
-        """Whether it is so now: the value in a tuple of one. One round trip for each name."""
-        values: list[Any] = []
+        """Whether it is so now: the value in a tuple of one.
+
+        One round trip for each name; twice as many when several are found as wanted.
+        """
+        while True:
+            values: list[Any] = []
+            for name in self._names:
+                value = yield from self._core.reading_there(name)
+                values.append(value)
+            if not self._holds(values):
+                return None, _FOR_EVER_S
+            if self._is_single:
+                return (values[0],), _FOR_EVER_S
+            if (yield from self._is_still()):
+                return (tuple(values),), _FOR_EVER_S
+
+    def _is_still(self) -> Flow[bool]:
+        """Is everything as it was read, one after the other? Then it was so at one moment."""
+        state = self._core.state
+        before = [_known(state, name) for name in self._names]
         for name in self._names:
-            value = yield from self._core.reading_there(name)
-            values.append(value)
-        found: Any = values[0] if self._is_single else tuple(values)
-        return ((found,) if self._holds(values) else None), _FOR_EVER_S
+            yield from read(state, name, may_recall=False)
+        return before == [_known(state, name) for name in self._names]
 
     def _holds(self, values: list[Any]) -> bool:
         expected = self._expected
@@ -169,6 +202,11 @@ class Wanted:
         )
 
 
+def _known(state: State, name: str) -> bytes:
+    copy = state.attribute(name).copy
+    return b"" if copy is None else copy.descriptor
+
+
 def _leave(feed: Feed, state: State, listener: Listener) -> None:
     state.listeners.pop(listener, None)
-    feed.leave(state)
+    feed.leave(state, listener)

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from redis_memory.core.attributes import Copy
 from redis_memory.core.state import State
+from redis_memory.link import feeds
 from redis_memory.link.feed import Feed
-from redis_memory.link.feeds import feed_for
 from redis_memory.settings import Settings
 
 
@@ -41,29 +41,55 @@ class CachedReads:
     to date themselves.
     """
 
-    __slots__ = ("_feed", "_leave", "client", "is_cached", "patience_s", "state")
+    __slots__ = (
+        "_feed",
+        "_leave",
+        "client",
+        "is_cached",
+        "is_left",
+        "max_age_s",
+        "patience_s",
+        "state",
+    )
 
     state: State
+    settings: Settings
 
     def follow(self, settings: Settings, client: Any) -> None:
         """Begin to listen, if the settings say so."""
         self.client: Any = client
         self.patience_s: float = settings.feed_timeout_s
+        self.max_age_s: float = settings.cached_max_age_s
         self.is_cached: bool = settings.read_mode == "cached"
+        self.is_left: bool = False
         self._feed: Feed | None = None
         self._leave: weakref.finalize[..., CachedReads] | None = None
         if self.is_cached:
-            self._feed = feed = feed_for(settings, client)
-            feed.follow(self.state, settings.feed_timeout_s)
-            self._leave = weakref.finalize(self, feed.leave, self.state)
+            self._feed = feed = feeds.feed_for(settings, client)
+            who = object()
+            # before it follows: an exception from a signal handler may strike in between
+            self._leave = weakref.finalize(self, feed.leave, self.state, who)
             self._leave.atexit = False
+            feed.follow(self.state, who, settings.feed_timeout_s)
+
+    @property
+    def hears(self) -> bool | None:
+        """Is it certain that all changes are heard of? None when nobody listens."""
+        feed = feeds.known(self.settings, self.client)
+        if feed is None or not feed.follows(self.state):
+            return None
+        is_fresh = monotonic() - feed.answered_s <= self.patience_s
+        return is_fresh and self.state.session != 0
 
     def leave(self) -> None:
         """Listen no more."""
-        self.is_cached = False
+        self.is_cached, self.is_left = False, True
         if self._leave is not None:
             self._leave()
-        # who waits for a change of this memory sees that it is closed
+        feed = feeds.known(self.settings, self.client)
+        if feed is not None:
+            feed.close_unused()
+        # who waits for a change of this memory sees that it is being closed
         for listener in list(self.state.listeners):
             listener.wake()
 
@@ -75,7 +101,11 @@ class CachedReads:
             if feed is not None and not state.session:
                 feed.keep()
             return UNKNOWN
-        if state.is_waiting or monotonic() - feed.answered_s > self.patience_s:
+        now_s = monotonic()
+        is_pending = state.is_waiting or state.block is not None
+        if is_pending or now_s - feed.answered_s > self.patience_s:
+            return UNKNOWN
+        if now_s - attribute.checked_s > self.max_age_s:  # FLUSHALL and the like are told to nobody
             return UNKNOWN
         copy = attribute.copy
         if copy is None:

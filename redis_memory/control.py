@@ -8,8 +8,9 @@ from typing import Any
 from redis_memory.core import flows
 from redis_memory.core.conflicts import Conflict
 from redis_memory.errors import AccessDeniedError, OfflineError
-from redis_memory.face import Status, missing
+from redis_memory.face import missing
 from redis_memory.memory import Memory, core_of
+from redis_memory.standing import Status
 
 Number = int | float
 

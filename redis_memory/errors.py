@@ -8,7 +8,10 @@ RedisMemoryError
 ├── InvalidNameError (ValueError)           an attribute name that cannot be stored
 ├── InvalidIdError (ValueError)             a conversation id that cannot be used
 ├── WrongKindError (TypeError)              the attribute exists and is something else
+├── ConflictError (RuntimeError)            what a block relied on was changed by others
 ├── StaleProxyError (LookupError)           the place a proxy came from is gone or has moved
+├── StaleClaimError (RuntimeError)          a write under a claim that is not held any more
+├── LeaseLostError (RuntimeError)           a lock or a claim is not held any more
 ├── ConfigurationError (ValueError)         a setting or a url that cannot work
 ├── OfflineError (ConnectionError)          the server cannot be reached now
 │   └── InDoubtError                        and nobody knows whether the last change was applied
@@ -67,8 +70,31 @@ class WrongKindError(RedisMemoryError, TypeError):
     """The attribute exists, and is not of the kind that the call needs."""
 
 
+class ConflictError(RedisMemoryError, RuntimeError):
+    """What a batch or transaction relied on was changed by others; nothing of it was done.
+
+    `names` are the attributes.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(names)
+        self.names: tuple[str, ...] = names
+
+    def __str__(self) -> str:
+        told = ", ".join(map(repr, self.names)) or "which attributes there are"
+        return f"others have changed {told} meanwhile: nothing was done, run the block again"
+
+
 class StaleProxyError(RedisMemoryError, LookupError):
     """The place that a proxy was read from is gone, or its position may mean another element."""
+
+
+class StaleClaimError(RedisMemoryError, RuntimeError):
+    """A claim is not held any more; what was to be written under it was not written."""
+
+
+class LeaseLostError(RedisMemoryError, RuntimeError):
+    """A lock or a claim is not held any more: others may have it, or have had it, meanwhile."""
 
 
 class ConfigurationError(RedisMemoryError, ValueError):

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from sys import getrefcount
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from redis_memory.cached import UNKNOWN, CachedReads
-from redis_memory.core import counting, flows, pushing, reading, replica
+from redis_memory.core import comparing, counting, flows, pushing, reading, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import MISSING, Conflicts
-from redis_memory.core.descriptor import CONTAINERS
+from redis_memory.core.descriptor import CONTAINERS, LIST
 from redis_memory.core.sources import Source
 from redis_memory.core.state import Bounds, State
 from redis_memory.core.values import Limits
-from redis_memory.errors import InvalidNameError, OfflineError
+from redis_memory.errors import CorruptValueError, InvalidNameError, OfflineError
 from redis_memory.link import credentials
-from redis_memory.link.address import Address
 from redis_memory.origins import Host, is_second_half, wrapped
 from redis_memory.settings import Settings, resolve
 
@@ -62,7 +60,7 @@ class Core(CachedReads):
             return value
         state = self.state
         attribute = state.attribute(name)
-        if state.is_waiting:
+        if state.is_waiting or state.block is not None:
             copy = yield from reading.read(state, name)
             return self.shown(name, copy)
         asked = reading.question(attribute)
@@ -77,10 +75,10 @@ class Core(CachedReads):
             # a signal handler has read or changed it, or the connection broke
             copy = yield from reading.read(state, name)
         elif reply == b"same":
-            attribute.session = session
+            attribute.confirm(session)
         else:
             copy = reading.understood(state, attribute, reply)
-            attribute.session = session
+            attribute.confirm(session)
             if state.suspicion is not None:
                 copy = yield from reading.read(state, name)
         return self.shown(name, copy)
@@ -118,11 +116,13 @@ class Core(CachedReads):
         """
         if copy.kind not in CONTAINERS and not isinstance(copy.value, tuple):
             return copy.value
-        spare = self.spares.get(name)
+        spare, block = self.spares.get(name), self.state.block
+        # a block that has changed it holds it too
+        holders = _UNSHARED + (block is not None and id(spare) in block.boxes)
         if (
             spare is not None
             and _COUNTS_REFERENCES
-            and getrefcount(spare) == _UNSHARED
+            and getrefcount(spare) == holders
             and spare._origin.place.source.known == copy.descriptor
         ):
             spare._origin.is_reassigned = False
@@ -158,8 +158,11 @@ class Core(CachedReads):
 
     def finding(self, name: str) -> Flow[bool]:
         """Whether an attribute is stored."""
-        if self.is_cached and (value := self.known(name)) is not UNKNOWN:
-            return value is not MISSING
+        if self.is_cached and self.state.block is None:  # read: next time nobody is asked
+            try:
+                return (yield from self.reading(name)) is not MISSING
+            except CorruptValueError:
+                return True
         found = yield from flows.exists(self.state, name)
         missing = self.seen.missing
         (missing.discard if found else missing.add)(name)
@@ -175,6 +178,13 @@ class Core(CachedReads):
         """Append without reading first; the length of the list then, None while it waits."""
         length = yield from pushing.push(self.state, name, *values)
         self.seen.missing.discard(name)
+        if self.is_cached and length is not None:
+            attribute = self.state.attribute(name)
+            copy = attribute.copy
+            if copy is not None and copy.kind != LIST:
+                # others have deleted what this process knew; the feed may not have told it yet
+                attribute.doubt()
+                attribute.copy = None
         return length
 
     def incrementing(self, name: str, by: counting.Number) -> Flow[counting.Number | None]:
@@ -182,6 +192,21 @@ class Core(CachedReads):
         total = yield from counting.increment(self.state, name, by)
         self.seen.missing.discard(name)
         return total
+
+    def comparing(self, name: str, expected: Any, new: Any) -> Flow[bool]:
+        """Store a value, or delete the attribute, if it equals another; whether it did."""
+        is_stored = yield from comparing.compare_and_set(self.state, name, expected, new)
+        if is_stored:
+            missing = self.seen.missing
+            (missing.add if new is MISSING else missing.discard)(name)
+            self.spares.pop(name, None)
+        return is_stored
+
+    def forget_block(self, missing: set[str]) -> None:
+        """A block was not made: whoever runs now has seen these names to be missing, as before."""
+        self.seen.missing.clear()
+        self.seen.missing.update(missing)
+        self.spares.clear()
 
     def windowing(self, name: str, start: int | None, stop: int | None) -> Flow[list[Any] | None]:
         """A part of a list, None when it is missing."""
@@ -207,55 +232,6 @@ class Core(CachedReads):
         yield from flows.clear(self.state)
         self.spares.clear()
         self.seen.missing.update(self.state.attributes)
-
-
-class Standing(Protocol):
-    """The link of a memory, as its status sees it."""
-
-    address: Address
-    reconnects: int
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a memory stands; none of its values.
-
-    `round_trip_s` is that of one PING, None when offline; `reason` says why it is offline.
-    `reconnects` counts how often this process had to connect again. `queued` changes of
-    `queued_bytes` wait for the server. `conflicts` counts what met changes of others. `data_loss`
-    counts how often the server was found to have forgotten changes that it had acknowledged to
-    this memory.
-    """
-
-    online: bool
-    server: str
-    round_trip_s: float | None
-    reason: str | None
-    read_mode: Literal["strong", "cached"]
-    reconnects: int
-    queued: int
-    queued_bytes: int
-    conflicts: int
-    data_loss: int
-
-    @classmethod
-    def of(
-        cls, core: Core, link: Standing, round_trip_s: float | None, reason: str | None
-    ) -> Status:
-        """How a memory stands after one PING."""
-        state = core.state
-        return cls(
-            online=round_trip_s is not None,
-            server=link.address.label,
-            round_trip_s=round_trip_s,
-            reason=reason,
-            read_mode=core.settings.read_mode,
-            reconnects=link.reconnects,
-            queued=len(state.queue.operations),
-            queued_bytes=state.queue.bytes,
-            conflicts=state.conflicts.count,
-            data_loss=state.data_losses,
-        )
 
 
 class Face:
@@ -332,10 +308,3 @@ def _reopened(kind: type[Face], conversation_id: str | None, fields: dict[str, A
 def missing(core: Core, name: str, memory: object) -> AttributeError:
     """The error for an attribute that is not stored."""
     return AttributeError(f"{core.state.label} has no attribute {name!r}", name=name, obj=memory)
-
-
-def standing(*, is_online: bool | None, is_closed: bool) -> str:
-    """How repr says whether a memory is online."""
-    if is_closed:
-        return "closed"
-    return {None: "not yet connected", True: "online", False: "offline"}[is_online]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from redis_memory.async_core import AsyncCore, current_task
 from redis_memory.async_watching import AsyncWatch, wait_until
@@ -14,13 +14,19 @@ from redis_memory.core.conflicts import EXISTS, MISSING
 from redis_memory.core.places import Path
 from redis_memory.errors import InvalidNameError
 from redis_memory.face import missing
-from redis_memory.proxies import changing
 
 T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    # what the attribute is declared to hold; of most nothing is known
+    V = TypeVarWithDefault("V", default=Any)
+else:
+    V = TypeVar("V")
 Number = int | float
 
 
-class AsyncHandle:
+class AsyncHandle(Generic[V]):
     """One attribute of an async memory, or a place inside it: `memory.profile["prefs"]`.
 
     Making one touches no network. What `await` gives is a real list, dict or set, or a plain value;
@@ -32,6 +38,8 @@ class AsyncHandle:
     """
 
     __slots__ = ("_core", "_is_item", "_memory", "_name", "_path", "_task")
+    # `x: AsyncHandle[int]` declares an attribute that holds an int
+    _declares = True
 
     def __init__(
         self, core: AsyncCore, memory: object, name: str, path: Path = (), *, is_item: bool = False
@@ -46,7 +54,7 @@ class AsyncHandle:
     def __repr__(self) -> str:
         return f"<AsyncHandle {self._place()} of {self._core.state.label}>"
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[Any, Any, V]:
         return self._run(self._reading()).__await__()
 
     def __getitem__(self, step: Any) -> AsyncHandle:
@@ -100,12 +108,12 @@ class AsyncHandle:
         if value is MISSING:
             raise self._missing()
         for step in self._path:
-            value = value[step]
+            value = core.inside(value, step)
         return value
 
     def _changing(self, method: str, *arguments: Any, **options: Any) -> Flow[Any]:
         box = yield from self._reading()
-        return (yield from changing(box, method, arguments, options))
+        return (yield from self._core.changing(box, method, arguments, options))
 
     def _at(self, path: Path) -> AsyncHandle:
         return AsyncHandle(self._core, self._memory, self._name, path, is_item=self._is_item)
@@ -113,7 +121,7 @@ class AsyncHandle:
     def _parent(self) -> AsyncHandle:
         return self._at(self._path[:-1])
 
-    async def set(self, value: Any) -> None:
+    async def set(self, value: V) -> None:
         """Assign. Errors as for the blocking `memory.x = value`."""
         if self._path:
             await self._run(self._parent()._changing("__setitem__", self._path[-1], value))

@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from redis_memory.cached import UNKNOWN
@@ -15,11 +15,15 @@ from redis_memory.core.conflicts import MISSING
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import State
 from redis_memory.errors import InvalidNameError
-from redis_memory.face import CORE, Core, Face, missing, standing
+from redis_memory.face import CORE, Core, Face, missing
 from redis_memory.link import links
 from redis_memory.link.driver import Driver
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
+from redis_memory.standing import standing
+from redis_memory.typed.core import Checked, TypedCore
+from redis_memory.typed.declarations import Extra, Schema, declare
+from redis_memory.typed.upgrading import Upgrade, UpgradingCore
 
 T = TypeVar("T")
 
@@ -56,7 +60,8 @@ class BlockingCore(Core):
     @property
     def guard(self) -> AbstractContextManager[Any]:
         """What is held while copies are changed."""
-        return self.driver.lock
+        lock: AbstractContextManager[Any] = self.driver.lock
+        return lock
 
     @staticmethod
     def _driver(state: State, link: Link) -> Driver:
@@ -85,6 +90,27 @@ class BlockingCore(Core):
             driver.leave()
         if links.is_unused(driver.link):
             driver.link.close()
+
+
+class BlockingTypedCore(TypedCore, BlockingCore):
+    """The same where the class declares attributes."""
+
+    __slots__ = ("checked", "schema")
+
+    def __init__(self, schema: Schema, state: State, settings: Settings, client: Any) -> None:
+        self.schema: Schema = schema
+        self.checked: dict[str, Checked] = {}
+        super().__init__(state, settings, client)
+
+
+class BlockingUpgradingCore(UpgradingCore, BlockingTypedCore):
+    """The same where the class has the hook `__upgrade__`."""
+
+    __slots__ = ("upgrade",)
+
+    def __init__(self, schema: Schema, state: State, settings: Settings, client: Any) -> None:
+        super().__init__(schema, state, settings, client)
+        self.upgrade: Upgrade = Upgrade(schema, self.state)
 
 
 def core_of(memory: Memory) -> BlockingCore:
@@ -119,6 +145,12 @@ class Memory(Face):
     changed; each write is one round trip.
     """
 
+    _redis_memory_schema: ClassVar[Schema | None] = None
+
+    def __init_subclass__(cls, *, extra: Extra | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        declare(cls, extra)
+
     def __init__(
         self,
         url: str | None = None,
@@ -131,7 +163,11 @@ class Memory(Face):
         self._open(None, url, prefix, client, settings, options)
 
     def _connect(self, state: State, settings: Settings, client: Any) -> BlockingCore:
-        return BlockingCore(state, settings, client)
+        schema = self._redis_memory_schema
+        if schema is None:
+            return BlockingCore(state, settings, client)
+        kind = BlockingTypedCore if schema.hook is None else BlockingUpgradingCore
+        return kind(schema, state, settings, client)
 
     def _standing(self) -> tuple[str, str]:
         driver = core_of(self).driver

@@ -15,8 +15,7 @@ from redis_memory.core.attributes import Attribute
 from redis_memory.core.calls import Flow
 from redis_memory.core.inside import Place, mutate_inside
 from redis_memory.core.mutation import BUILDERS, mutate
-from redis_memory.core.places import Path, detached, holds_container
-from redis_memory.core.reading import refill
+from redis_memory.core.places import Path, detached, holds_container, refill
 from redis_memory.core.sources import Source
 
 T = TypeVar("T")
@@ -134,6 +133,9 @@ class Synced:
         contents, result = yield from mutate_inside(
             place, origin.root, self, self._base, method, arguments, options
         )
+        block = place.source.state.block
+        if block is not None:
+            block.note_box(self)
         refill(self, contents)
         self._tell_parents()
         return result
@@ -144,6 +146,9 @@ class Synced:
         while (parent := child._origin.parent) is not None:
             step = child._origin.place.path[len(parent._origin.place.path) :]
             if len(step) == 1 and parent is not child._origin.root:
+                block = child._origin.place.source.state.block
+                if block is not None:
+                    block.note_box(parent)
                 parent._base.__setitem__(parent, step[0], detached(child))
             child = parent
 

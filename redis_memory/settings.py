@@ -153,6 +153,13 @@ class Settings(BaseSettings):
         description="How old, in seconds, the last sign of life of the feed may be; cached reads "
         "ask the server from then on. A quarter of it passes between two pings.",
     )
+    cached_max_age_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="For how many seconds cached reads of an attribute may go without asking the "
+        "server: so long may a change stay unseen that no feed tells, by a foreign hand.",
+    )
     max_value_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=1024,

@@ -11,7 +11,7 @@ from redis_memory.attention import Attention, Signal, Wanted
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import EXISTS
 from redis_memory.core.watching import Change, Watcher
-from redis_memory.errors import OfflineError, RedisMemoryError
+from redis_memory.errors import ClosedError, OfflineError, RedisMemoryError
 from redis_memory.memory import BlockingCore, Memory, core_of
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def run(core: BlockingCore, bell: ThreadBell, steps: Generator[Flow[Any] | float
         step = next(steps)
         while True:
             try:
-                result = bell.wait(step) if isinstance(step, float) else core.run(step)
+                result = bell.wait(step) if isinstance(step, (int, float)) else core.run(step)
             except RedisMemoryError as error:
                 step = steps.throw(error)
             else:
@@ -75,7 +75,11 @@ class Watch(Iterator[Change]):
         if not self._attention.leave.alive:
             raise StopIteration
         steps = self._attention.awaiting(self._look, self._timeout_s)
-        change = run(self._core, self._bell, steps)
+        try:
+            change = run(self._core, self._bell, steps)
+        except ClosedError:
+            self.close()
+            raise
         if change is None:
             raise StopIteration
         return change

@@ -75,7 +75,7 @@ def test_every_public_object_is_explained() -> None:
 
 
 # What gives something to be awaited, step by step, and is not awaited itself.
-AT_ONCE = {"batch", "lock", "transaction", "watch"}
+AT_ONCE = {"batch", "lock", "retry_on_conflict", "transaction", "watch"}
 
 
 def test_every_function_has_an_async_twin() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from redis_memory.core.calls import Call, Head
@@ -11,7 +12,9 @@ from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.writer import Writer
 
 # The scripts that note when something was deleted, or look into such notes.
-_KEEPS_STAMPS = frozenset({"list", "dict", "set", "assign", "swap", "increment", "delete", "clear"})
+_KEEPS_STAMPS = frozenset(
+    {"list", "dict", "set", "assign", "swap", "increment", "delete", "clear", "exchange"}
+)
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class Attribute:
     __slots__ = (
         "_heads",
         "before",
+        "checked_s",
         "confirmed",
         "content",
         "copy",
@@ -72,6 +76,8 @@ class Attribute:
         self.seen: bytes = b""
         self.newest: bytes = b""
         self.session: int = -1
+        # when it was read last, by the monotonic clock, where copies may answer
+        self.checked_s: float = 0.0
         # how often this process has assigned or deleted it as a whole
         self.resets: int = 0
         self._heads: dict[str, Head] = {}
@@ -86,6 +92,12 @@ class Attribute:
                 keys = (*keys, self.stamps)
             head = self._heads[script] = Head.script(SCRIPTS[script], keys, writer.id, self.encoded)
         return head
+
+    def confirm(self, session: int) -> None:
+        """It was read just now; the session of the feed was this one before."""
+        self.session = session
+        if session:
+            self.checked_s = monotonic()
 
     def doubt(self) -> None:
         """Do not follow the copy any more: it only answers while the server is away."""

@@ -1,13 +1,16 @@
-"""A block of changes that leave together: what it has changed here so far, and what it relies on."""
+"""A block of changes that leave together: what it has done so far, and what it relies on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis_memory.core.attributes import Attribute, Copy
 from redis_memory.core.keys import check_name
 from redis_memory.core.parts import ANY, Check, Part, Together
+from redis_memory.core.places import refill
+from redis_memory.errors import ConflictError
 
 # What means something only in the state that was seen: by script and operation.
 _DEPENDS = frozenset(
@@ -55,6 +58,38 @@ class View:
         self.session: int = attribute.session
 
 
+class Held:
+    """What a proxy held before a block changed it; of one inside an element there is no source."""
+
+    __slots__ = ("box", "known", "moves", "plain", "scalar", "source")
+
+    def __init__(self, box: Any, source: Any) -> None:
+        self.box: Any = box
+        self.plain: Any = plain_copy(box)
+        self.source: Any = source
+        if source is not None:
+            self.known: bytes = source.known
+            self.scalar: Any = source.scalar
+            self.moves: Any = source.moves.copy()
+
+    def restore(self) -> None:
+        """Have the proxy hold that again."""
+        if self.box is not None:
+            refill(self.box, self.plain)
+        if self.source is not None:
+            self.source.known, self.source.scalar = self.known, self.scalar
+            self.source.moves = self.moves
+
+
+def plain_copy(box: Any) -> Any:
+    """A copy of a container, proxy or plain, that shares what lies inside."""
+    if isinstance(box, list):
+        return list(list.__iter__(box))
+    if isinstance(box, dict):
+        return dict(dict.items(box))
+    return set(set.__iter__(box)) if isinstance(box, set) else box
+
+
 class Block:
     """The changes of one block, not sent yet, and what it relies on.
 
@@ -66,29 +101,43 @@ class Block:
         "boxes",
         "checks",
         "depends",
+        "fresh",
         "generation",
         "is_away",
         "is_closing",
         "is_emptied",
         "is_strict",
+        "names",
         "needs_answer",
+        "owner",
         "parts",
+        "pid",
+        "provisional",
         "reads",
         "sources",
         "views",
+        "was_emptied",
     )
 
-    def __init__(self, *, is_strict: bool, is_away: bool, generation: int) -> None:
+    def __init__(self, owner: object, *, is_strict: bool, is_away: bool) -> None:
+        # by what whoever has begun it knows it again
+        self.owner: object = owner
         self.is_strict: bool = is_strict
         self.is_away: bool = is_away
         self.is_closing: bool = False
-        self.generation: int = generation
+        # what the memory's state was before: how many reconnections, states that only this process
+        # knows, and whether a `clear` waited
+        self.generation: int = 0
+        self.provisional: int = 0
+        self.was_emptied: bool = False
         self.parts: list[Part] = []
         self.views: dict[str, View] = {}
         # attributes that must be as they were read: name, descriptor
         self.reads: dict[str, bytes] = {}
         # the same, of a batch: what its changes were worked out from
         self.depends: dict[str, bytes] = {}
+        # all names, once a block that is strict has been told them
+        self.names: set[bytes] | None = None
         # further checks
         self.checks: dict[tuple[bytes, bytes], Check] = {}
         # something was handed out that exactly one may have
@@ -97,7 +146,12 @@ class Block:
         self.is_emptied: bool = False
         # proxies whose state only this block knows, and what those that it changed held before
         self.sources: list[Any] = []
-        self.boxes: dict[int, tuple[Any, Any, Any, bytes]] = {}
+        self.boxes: dict[int, Held] = {}
+        # attributes whose copies were found to be up to date when the block first read one; None
+        # before that
+        self.fresh: set[str] | None = None
+        # of the process: a child that was forked inside the block is not in it
+        self.pid: int = os.getpid()
 
     @property
     def is_empty(self) -> bool:
@@ -111,17 +165,16 @@ class Block:
             copy = attribute.copy
             base = known or (copy.descriptor if copy is not None else b"")
             view = self.views[attribute.name] = View(attribute, base)
+            # behind a `clear` nothing depends on what was there
+            view.is_owned = view.is_local = self.is_emptied
         return view
 
     def own(self, attribute: Attribute) -> None:
         """Have the copy be one that the block may change."""
         view, copy = self.view(attribute), attribute.copy
         if copy is not None and copy is view.copy:
-            value = copy.value
-            if isinstance(value, (list, dict, set)):
-                value = value.copy()
             unseen = list(copy.unseen) if copy.unseen else None
-            attribute.copy = Copy(copy.kind, copy.descriptor, value, None, unseen)
+            attribute.copy = Copy(copy.kind, copy.descriptor, plain_copy(copy.value), None, unseen)
 
     def shows(self, attribute: Attribute) -> bool:
         """Does the copy here show the block's changes of the attribute?"""
@@ -146,7 +199,7 @@ class Block:
         is_blind = what in _BLIND and not view.is_local
         if is_blind and self.reads.get(attribute.name, ANY) != view.base:
             view.blind.append(part)
-        else:
+        elif not (view.blind and arguments[1] == b"create"):
             is_whole = what in _WHOLE
             if not is_whole or (attribute.copy is not None and attribute.copy.unseen):
                 self.own(attribute)
@@ -157,37 +210,53 @@ class Block:
         self.needs_answer = self.needs_answer or needs_answer
         self.parts.append(part)
 
-    def hold_clear(self, names: Sequence[bytes], fence_s: bytes) -> None:
-        """Put a `clear` behind the others; these containers are known."""
-        self.parts.append(Part("clear", b"", (b"", b"clear", fence_s, *names)))
+    def hold_clear(self, known: Iterable[Attribute], fence_s: bytes) -> None:
+        """Put a `clear` behind the others; all attributes that are known here are gone."""
+        for attribute in known:
+            self.own(attribute)
         self.is_emptied = True
+        for view in self.views.values():
+            view.is_owned = view.is_local = True
+        self.parts.append(Part("clear", b"", (b"", b"clear", fence_s)))
 
-    def rely(self, attribute: Attribute) -> None:
-        """From now on the attribute must be what the block began from."""
+    def rely(self, attribute: Attribute, known: bytes = b"") -> None:
+        """From now on the attribute must be what the block began from, `known` to the caller."""
         view = self.views.get(attribute.name)
         if view is not None and view.is_owned:
             return
         if self.is_emptied and view is None:
             return
         copy = attribute.copy
-        base = view.base if view is not None else copy.descriptor if copy is not None else b""
+        base = known or (copy.descriptor if copy is not None else b"")
+        if view is not None:
+            base = view.base
         self.depends.setdefault(attribute.name, base)
 
     def note_read(self, attribute: Attribute, descriptor: bytes) -> None:
-        """The block has read an attribute, b"" when there was none."""
-        if self.is_strict:
-            self.reads.setdefault(attribute.name, descriptor)
+        """The block has read an attribute, b"" when there was none.
+
+        Raises:
+            ConflictError: It is not what the block has read before.
+        """
+        if self.is_strict and self.reads.setdefault(attribute.name, descriptor) != descriptor:
+            raise ConflictError((attribute.name,))
 
     def note_there(self, name: bytes, *, is_there: bool) -> None:
         """The block was told whether there is such an attribute."""
         if self.is_strict:
-            self.checks.setdefault((b"there", name), Check(b"there", name, b"01"[is_there:][:1]))
+            word = b"1" if is_there else b"0"
+            self.checks.setdefault((b"there", name), Check(b"there", name, word))
 
     def note_names(self, names: Sequence[bytes]) -> None:
         """The block was told all names."""
         if self.is_strict:
             word = b"".join(b"%d:%b" % (len(name), name) for name in names)
             self.checks.setdefault((b"names", b""), Check(b"names", b"", word))
+            self.names = set(names) if self.names is None else self.names
+
+    def is_missing(self, attribute: Attribute) -> bool:
+        """Has the block been told all names, and this one was not among them?"""
+        return self.names is not None and attribute.encoded not in self.names
 
     def is_read(self, attribute: Attribute) -> bool:
         """Has the block read it, and does the copy still show what it saw?"""
@@ -202,16 +271,17 @@ class Block:
         view, copy = self.views.get(attribute.name), attribute.copy
         if view is None and self.is_emptied:
             return False
-        if view is None or (not view.is_local and not view.blind):
+        if view is None:
             return copy is None or (copy.descriptor == known and not copy.unseen)
         return view.is_local and copy is not None and copy.descriptor == known
 
     def note_box(self, box: Any, source: Any = None) -> None:
         """Keep what a proxy holds, before the block's first change of it."""
-        if id(box) not in self.boxes:
-            base = next(kind for kind in (list, dict, set) if isinstance(box, kind))
-            known = source.known if source is not None else b""
-            self.boxes[id(box)] = (box, base.copy(box), source, known)
+        key = id(source) if box is None else id(box)
+        if key not in self.boxes:
+            self.boxes[key] = Held(box, source)
+            if source is not None:
+                self.sources.append(source)
 
     def together(self) -> Together:
         """All of it, for the server."""
@@ -220,7 +290,4 @@ class Block:
         names: dict[bytes, bytes] = {}
         for view in self.views.values():
             names[view.attribute.encoded] = ANY if view.is_owned or not view.is_local else view.base
-        for part in self.parts:
-            if part.script == "clear":
-                names.update(dict.fromkeys(part.arguments[3:], ANY))
         return Together([*checks, *self.checks.values()], names, self.parts)

@@ -112,6 +112,13 @@ def encode(  # noqa: PLR0911 - one return for each kind
     return VALUE, [packed], plain
 
 
+def is_counter(value: float) -> bool:
+    """Is it a number that the server can add to?"""
+    if type(value) is int:
+        return -_LARGEST_COUNTER < value < _LARGEST_COUNTER
+    return value - value == 0.0  # neither infinite nor nan
+
+
 def is_synced(value: object, base: type) -> bool:
     """Is this a proxy for a `base` (list, dict or set)?"""
     return isinstance(value, base) and getattr(value, "_synced_", False) is True

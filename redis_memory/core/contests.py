@@ -46,7 +46,10 @@ _AT = {
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the server tells of one change: its number, how it went, and about what."""
+    """What the server tells of one change: its number, how it went, and about what.
+
+    `part` is which one it is of those that are made as one.
+    """
 
     turn: int
     status: bytes
@@ -55,10 +58,16 @@ class Told:
     theirs_at: bytes
     value: bytes
     elements: list[bytes]
+    part: int | None = None
 
 
 def report(state: State, operation: Operation, told: Told) -> None:
     """Report what the server tells of a change, unless all is well."""
+    if operation.script == "together":
+        parts = operation.parts
+        for part in parts if told.part is None else (parts[told.part],):
+            report(state, part, told)
+        return
     is_done = (operation.script, told.status) in _DONE
     if told.status in _WELL or is_done or operation.script == "skip":
         return
@@ -74,7 +83,8 @@ def report(state: State, operation: Operation, told: Told) -> None:
 
 def report_in_doubt(state: State, operation: Operation) -> None:
     """Report a change of which nobody knows whether it was made."""
-    _report(state, operation, "in doubt")
+    for part in operation.parts:
+        _report(state, part, "in doubt")
 
 
 def _report(state: State, operation: Operation, reason: str, detail: str = "") -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_memory.core import contents, replica
-from redis_memory.core.attributes import Attribute, Copy
+from redis_memory.core import contents, held, replica
+from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Flow
 from redis_memory.core.delivery import NEEDS_ANSWER, QUEUED, Answer, deliver
 from redis_memory.core.descriptor import NUMBER, wrong_kind
@@ -19,7 +19,7 @@ Number = int | float
 def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
     """Add to a number, a missing one counts as 0; the sum. One round trip.
 
-    None while the server is away: the sum is not known.
+    None while the server is away, and in a block: the sum is not known.
 
     Integers from 10**15 on, infinities and nan take two, and more under contention.
 
@@ -30,6 +30,9 @@ def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
     if type(by) not in (int, float):
         raise TypeError(f"a number is incremented by an int or a float, not {type(by).__name__}")
     attribute = state.attribute(name)
+    if state.block is not None:
+        yield from held.increment(state, state.block, name, by)
+        return None
     was_absent = attribute.is_absent
     kind, (text,), _ = contents.encode(by, state.limits, name)
     while True:
@@ -39,7 +42,7 @@ def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
                 return _summed(state, name, answer)
             if answer.status == QUEUED:
                 attribute.is_absent = was_absent
-                _add_here(state, attribute, by)
+                replica.add(state, attribute, by)
                 return None
         copy = yield from read(state, name)
         current = 0 if copy is None else copy.value
@@ -55,17 +58,6 @@ def _summed(state: State, name: str, answer: Answer) -> Number:
     descriptor = answer.descriptor
     state.attribute(name).copy = Copy(NUMBER, descriptor, total) if descriptor else None
     return total
-
-
-def _add_here(state: State, attribute: Attribute, by: Number) -> None:
-    """Add to the copy, if the number is known here."""
-    copy = attribute.copy
-    if copy is not None and type(copy.value) in (int, float):
-        replica.store(state, attribute, NUMBER, copy.value + by)
-    elif copy is None and replica.knows_absent(state, attribute.name):
-        replica.store(state, attribute, NUMBER, by)
-    else:
-        replica.begin_waiting(state, attribute)
 
 
 def _replaced(state: State, name: str, copy: Copy | None, value: Any) -> Flow[bool]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from redis_memory.core import repair
 from redis_memory.core.attributes import Attribute
+from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Flow, Head, NumberedCall
 from redis_memory.core.clock import now_us
 from redis_memory.core.keys import name_text
@@ -88,8 +89,23 @@ def deliver(
     *arguments: bytes,
     waiter: Waiter = MAY_WAIT,
 ) -> Flow[Answer]:
-    """Change one attribute, exactly once; as `numbered`."""
+    """Change one attribute, exactly once; as `numbered`. In a block, it is held back."""
+    if state.block is not None and not state.block.is_closing:
+        return _held(state.block, attribute, script, arguments, waiter)
     return numbered(state, partial(attribute.head, script), *arguments, waiter=waiter)
+
+
+def _held(
+    block: Block, attribute: Attribute, script: str, arguments: tuple[bytes, ...], waiter: Waiter
+) -> Flow[Answer]:
+    known = b"" if script == "scalar" else arguments[0]
+    if is_provisional(known):
+        known = attribute.confirmed or b""
+    if waiter.seen is not None:
+        arguments = (*arguments, *waiter.seen())
+    block.hold(attribute, script, arguments, needs_answer=not waiter.may_wait, known=known)
+    yield from ()
+    return Answer(QUEUED, None, b"")
 
 
 def numbered(

@@ -6,6 +6,7 @@ come in the order of versions. `lua/announce.lua` says what they hold.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Protocol
 
 from redis_memory.core.keys import name_text
@@ -21,8 +22,10 @@ CLEARED: Final = b"x"
 # a lock or a claim was given up
 RELEASED: Final = b"l"
 
-# `_w` and 18 hexadecimal digits
-_WRITER_BYTES: Final = 20
+# who, what, and the length of the name; `_l` is a lease
+_BEGINNING: Final = re.compile(rb"(_[wl][0-9a-f]{18})([samcdxl])(\d{1,4}):")
+_DESCRIPTOR: Final = re.compile(rb"[a-z]([0-9a-f]{13})[^;]*;")
+_VERSION: Final = re.compile(rb"([0-9a-f]{13})[0-9a-f]*;")
 
 
 class News:
@@ -34,16 +37,22 @@ class News:
     __slots__ = ("descriptor", "name", "payload", "version", "what", "writer")
 
     def __init__(self, message: bytes) -> None:
-        self.writer: bytes = message[:_WRITER_BYTES]
-        self.what: bytes = message[_WRITER_BYTES : _WRITER_BYTES + 1]
-        length, _, rest = message[_WRITER_BYTES + 1 :].partition(b":")
-        size = int(length)
-        self.name: str = name_text(rest[:size])
-        end = rest.index(b";", size) + 1
-        self.descriptor: bytes = rest[size:end]
-        self.payload: bytes = rest[end:]
-        is_gone = self.what in (DELETED, CLEARED)
-        self.version: bytes = rest[size : end - 1] if is_gone else rest[size + 1 : size + 14]
+        begins = _BEGINNING.match(message)
+        if begins is None:
+            raise ValueError("no message of ours")
+        self.writer: bytes = begins[1]
+        self.what: bytes = begins[2]
+        at, to = begins.end(), begins.end() + int(begins[3])
+        form = _VERSION if self.what in (DELETED, CLEARED) else _DESCRIPTOR
+        state = form.match(message, to)
+        if state is None:
+            raise ValueError("no message of ours")
+        self.name: str = name_text(message[at:to])
+        if (not self.name) is not (self.what == CLEARED):
+            raise ValueError("no message of ours")
+        self.descriptor: bytes = state[0]
+        self.version: bytes = state[1]
+        self.payload: bytes = message[state.end() :]
 
     @classmethod
     def of(cls, what: bytes, name: str, field: bytes) -> News:
@@ -87,6 +96,10 @@ def hear(state: State, message: bytes) -> None:
 def follow(state: State, session: int) -> None:
     """From now on every change of the memory is heard of; with session 0, none is any more."""
     if state.session != session:
+        # what an earlier session told may have been lost by the server since: everything is read
+        # again, and what is stored now counts
+        for attribute in list(state.attributes.values()) if session else ():
+            attribute.newest = b""
         state.session = session
         for listener in list(state.listeners):
             listener.wake()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis_memory.core import contents, replica
+from redis_memory.core import contents, held, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.contests import FENCE_S
@@ -59,7 +59,7 @@ def assign(
         answer = yield from deliver(
             state, attribute, "assign", b"", operation, kind, *arguments, waiter=waiter
         )
-    elif state.writer.unsettled:
+    elif state.writer.unsettled or state.block is not None:
         answer = yield from deliver(state, attribute, "scalar", kind, *arguments)
     else:  # the same with fewer steps: nothing but appending is done more often
         writer = state.writer
@@ -75,7 +75,8 @@ def assign(
                 return True
             answer = yield from understood(state, call, reply, partial(attribute.head, "scalar"))
     if answer.status == QUEUED:
-        if only_if_missing and attribute.copy is not None:
+        is_hidden = state.block is not None and not held.shows(state, attribute)
+        if only_if_missing and (is_hidden or attribute.copy is not None):
             return False
         replica.store(state, attribute, kind, plain)
     elif answer.status != b"ok":
@@ -92,7 +93,12 @@ def delete(state: State, name: str) -> Flow[bool]:
     While the server is away there was one unless this process knows that there was none.
     """
     attribute = state.attribute(name)
-    is_absent = replica.knows_absent(state, name)
+    if state.block is None:
+        is_absent = replica.knows_absent(state, name)
+    elif (yield from held.is_there(state, state.block, name)):
+        is_absent = False
+    else:
+        return False
     waiter = NEEDS_ANSWER if is_absent else MAY_WAIT
     try:
         answer = yield from deliver(
@@ -112,11 +118,18 @@ def delete(state: State, name: str) -> Flow[bool]:
 
 def names(state: State) -> Flow[list[str]]:
     """The names of the stored attributes, sorted. One round trip."""
+    block = state.block
+    if block is not None and block.is_emptied:
+        return held.names_shown(state, block, [])
     yield from present(state)
-    fields = yield Call(Head(b"HKEYS", state.keys.memory))
-    found = sorted(_readable(field for field in fields if not field.startswith(b"_")))
+    stored = yield Call(Head(b"HKEYS", state.keys.memory))
+    fields = [field for field in stored if not field.startswith(b"_")]
+    found = sorted(_readable(fields))
     state.found(found)
-    return found
+    if block is None:
+        return found
+    block.note_names(fields)
+    return held.names_shown(state, block, found)
 
 
 def present(state: State) -> Flow[None]:
@@ -125,7 +138,7 @@ def present(state: State) -> Flow[None]:
     Raises:
         OfflineError: Something goes on waiting.
     """
-    if state.is_waiting and not (yield from caught_up(state)):
+    if state.is_waiting and (state.block is not None or not (yield from caught_up(state))):
         raise OfflineError("the server is away, and only it can answer this")
 
 
@@ -138,13 +151,17 @@ def _readable(fields: Iterable[bytes]) -> Iterator[str]:
 
 def exists(state: State, name: str) -> Flow[bool]:
     """Whether an attribute is stored. One round trip."""
-    encoded = state.attribute(name).encoded
+    encoded, block = state.attribute(name).encoded, state.block
+    if block is not None and held.knows(state, state.attribute(name)):
+        return (yield from held.is_known_there(state, block, name))
     if state.is_waiting and not (yield from caught_up(state)):
         return replica.answer(state, name, unknown(name)) is not None
     try:
         found = yield Call(Head(b"HEXISTS", state.keys.memory, encoded))
     except OfflineError as error:
         return replica.answer(state, name, error) is not None
+    if block is not None:
+        block.note_there(encoded, is_there=bool(found))
     if found:
         state.found((name,))
     elif state.attribute(name).copy is None:  # else a read will see what has become of it
@@ -163,6 +180,20 @@ def snapshot(state: State) -> Flow[dict[str, Any]]:
     One round trip when this process has seen the containers before, else one more: a script may
     only touch keys that were named to it.
     """
+    block = state.block
+    if block is not None and block.is_emptied:
+        return held.overlaid(state, block, {})
+    stored, values = yield from survey(state)
+    if block is None:
+        return values
+    for name, descriptor in stored.items():
+        block.note_read(state.attribute(name), descriptor)
+    block.note_names([state.attribute(name).encoded for name in stored])
+    return held.overlaid(state, block, values)
+
+
+def survey(state: State) -> Flow[tuple[dict[str, bytes], dict[str, Any]]]:
+    """Descriptors and plain values of all attributes at one moment, as the server has them."""
     yield from present(state)
     known = {n for n, a in state.attributes.items() if a.copy and a.copy.kind in CONTAINERS}
     while True:
@@ -175,9 +206,10 @@ def snapshot(state: State) -> Flow[dict[str, Any]]:
         known = {name for name, kind in kinds.items() if kind in CONTAINERS}
         if known <= set(asked):
             break
-    held = dict(zip(asked, answered, strict=True))
+    elements = dict(zip(asked, answered, strict=True))
     state.found(stored)
-    return {name: _plain(state, name, stored[name], held.get(name)) for name in sorted(stored)}
+    values = {n: _plain(state, n, stored[n], elements.get(n)) for n in sorted(stored)}
+    return {name: split(field, name)[0] for name, field in stored.items()}, values
 
 
 def _plain(state: State, name: str, field: bytes, content: list[Any] | None) -> Any:
@@ -201,13 +233,15 @@ def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
     One round trip for who creates it, two for everybody else.
     """
     while True:
+        if state.block is not None and (copy := (yield from read(state, name))) is not None:
+            return copy
         try:
             created = yield from assign(state, name, value, only_if_missing=True, may_wait=False)
         except OfflineError as error:
-            held = replica.answer(state, name, error)
-            if held is None:  # others may be creating it: only the server knows who is first
+            known = replica.answer(state, name, error)
+            if known is None:  # others may be creating it: only the server knows who is first
                 raise
-            return held
+            return known
         attribute = state.attribute(name)
         if created and attribute.copy is not None:
             return attribute.copy
@@ -221,6 +255,10 @@ def clear(state: State) -> Flow[None]:
 
     One round trip when this process has seen the containers before, else one more.
     """
+    if state.block is not None:
+        state.block.hold_clear(state.attributes.values(), FENCE_S)
+        _forget_all(state, QUEUED)
+        return
     known = {n for n, a in state.attributes.items() if a.copy and a.copy.kind in CONTAINERS}
     while True:
         contents_keys = tuple(state.attribute(name).content for name in sorted(known))
@@ -233,9 +271,13 @@ def clear(state: State) -> Flow[None]:
         if answer.status != b"undeclared":
             break
         known |= set(map(name_text, answer.elements))
+    _forget_all(state, answer.status)
+
+
+def _forget_all(state: State, status: bytes) -> None:
     for attribute in state.attributes.values():
-        if answer.status == QUEUED:
+        if status == QUEUED:
             replica.begin_waiting(state, attribute)
         attribute.copy, attribute.is_absent = None, True
         attribute.resets += 1
-    state.is_emptied = answer.status == QUEUED
+    state.is_emptied = status == QUEUED

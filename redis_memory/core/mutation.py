@@ -7,6 +7,7 @@ from typing import Any
 
 from redis_memory.core import dict_changes, list_changes, set_changes
 from redis_memory.core.arguments import is_by_index, prepared
+from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Flow
 from redis_memory.core.changes import Builder, Change
 from redis_memory.core.delivery import (
@@ -23,6 +24,7 @@ from redis_memory.core.delivery import (
 )
 from redis_memory.core.replica import is_provisional
 from redis_memory.core.sources import Source, stale
+from redis_memory.core.taking import taken_here
 from redis_memory.core.values import copy_in
 from redis_memory.errors import OfflineError, StaleProxyError
 
@@ -56,6 +58,8 @@ def mutate(
     build = BUILDERS[base][method]
     arguments, options = prepared(base, box, method, arguments, options)
     yield from source.be_current(box, by_index=is_by_index(base, method, arguments))
+    if state.block is not None:
+        return (yield from _held_back(state.block, source, box, base, method, arguments, options))
     generation = state.generation
     while True:
         # before the change is worked out: the key function of a sort may change the same list
@@ -75,6 +79,39 @@ def mutate(
         if change.positional and has_moved:
             raise stale(attribute.name)
     return (yield from _finished(source, box, base, change, known, answer))
+
+
+def _held_back(
+    block: Block,
+    source: Source,
+    box: Any,
+    base: type,
+    method: str,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Flow[Any]:
+    """The same in a block: what the server would answer is worked out on what the block sees."""
+    state, attribute, name, known = source.state, source.attribute, method, source.known
+    result: Any = None
+    try:
+        taken = taken_here(base, box, method, arguments)
+        if taken is not None:
+            name, arguments, result = taken
+        change = BUILDERS[base][name](box, state.inside, *arguments, **options) if name else None
+        if change is not None and change.needed and change.needed[0] not in box:
+            raise change.absent or KeyError(*change.needed)
+    except (LookupError, ValueError):
+        block.rely(attribute, known)  # what is not there must still be missing in the end
+        raise
+    if change is None:
+        if not name:
+            block.rely(attribute, known)
+        return result
+    waiter = Waiter(may_wait=taken is None, seen=change.seen)
+    words = (known, change.operation, *change.arguments)
+    yield from deliver(state, attribute, change.script, *words, waiter=waiter)
+    source.follow_here(box, change)
+    return result
 
 
 def _sent(source: Source, box: Any, known: bytes, change: Change) -> Flow[Answer]:
@@ -125,7 +162,8 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
     packed, plain = copy_in(value, state.inside)
     writer = state.writer
     # `source.is_current`, written out: twice in each append it would cost 0.2 us
-    if writer.unsettled or not known or source.generation != state.generation:
+    is_moved = source.generation != state.generation
+    if writer.unsettled or not known or is_moved or state.block is not None:
         yield from mutate(source, box, list, "append", (plain,), {})
         return
     call = begin(writer, attribute.head("append", writer), known, b"append", packed)

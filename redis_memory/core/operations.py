@@ -9,6 +9,7 @@ from typing import Any
 from msgpack import packb, unpackb  # type: ignore[import-untyped]
 
 from redis_memory.core.calls import NumberedCall
+from redis_memory.core.parts import ANY, Part, Together
 from redis_memory.core.places import Path, changed_at
 from redis_memory.core.scripts import BY_SHA
 from redis_memory.core.values import DEFAULT_LIMITS, Limits, pack, unpack
@@ -123,6 +124,11 @@ class Operation:
         script, arguments = BY_SHA[sha].name, call.arguments[1:]
         if script == "scalar":
             script, arguments = "assign", (b"", b"assign", *arguments)
+        elif script == "exchange":
+            _, _, _, kind, *rest = arguments
+            is_deletion = kind == b"x"
+            script = "delete" if is_deletion else "assign"
+            arguments = (b"", script.encode(), *(rest if is_deletion else (kind, *rest)))
         elif script == "clear":  # its keys are those of the containers that were known
             keys = call.head.parts[3:-2]
             names = (key[len(keys[0]) + 1 :] for key in keys[3:])
@@ -143,6 +149,57 @@ class Operation:
     def operation(self) -> bytes:
         """What the script is to do."""
         return self.arguments[1] if len(self.arguments) > 1 else b""
+
+    @property
+    def parts(self) -> list[Operation]:
+        """The changes that it consists of: itself, or those that are made as one."""
+        if self.script != "together":
+            return [self]
+        return [
+            Operation(
+                self.turn,
+                part.script,
+                part.name,
+                part.arguments,
+                self.at_us,
+                since_us=self.since_us,
+                contact=self.contact,
+                is_sent=self.is_sent,
+            )
+            for part in Together.unpacked(self.arguments).parts
+        ]
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The attributes whose elements it may touch."""
+        if self.script == "together":
+            return tuple(Together.unpacked(self.arguments).names)
+        if self.script == "clear":
+            return self.arguments[3:]
+        return (self.name,) if self.name else ()
+
+    def declare(self, names: Sequence[bytes]) -> None:
+        """Have a `clear` touch the elements of further attributes."""
+        if self.script == "together":
+            together = Together.unpacked(self.arguments)
+            together.names.update(dict.fromkeys(names, ANY))
+            self.arguments = together.packed()
+        else:
+            self.arguments = (*self.arguments, *names)
+
+    def create_lists(self) -> None:
+        """Have what is appended create the list that may have been lost."""
+        if self.script == "together":
+            together = Together.unpacked(self.arguments)
+            together.parts = [
+                Part("append", part.name, (b"", b"push", *part.arguments[2:]))
+                if part.operation == b"append"
+                else part
+                for part in together.parts
+            ]
+            self.arguments = together.packed()
+        elif self.operation == b"append":
+            self.arguments = (b"", b"push", *self.arguments[2:])
 
     @property
     def size_bytes(self) -> int:

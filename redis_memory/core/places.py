@@ -77,6 +77,18 @@ def holds_container(value: object) -> bool:
     return isinstance(value, (list, dict, set))
 
 
+def refill(box: Any, plain: Any) -> None:
+    """Give a container, proxy or plain, other contents, without the mutators of its own type."""
+    if isinstance(box, list):
+        list.__setitem__(box, slice(None), plain)
+    elif isinstance(box, dict):
+        dict.clear(box)
+        dict.update(box, plain)
+    else:
+        set.clear(box)
+        set.update(box, plain)
+
+
 _MOST_MOVES = 64
 
 
@@ -87,6 +99,12 @@ class Moves:
 
     def __init__(self) -> None:
         self._moves: dict[tuple[Path, int], int] = {}
+
+    def copy(self) -> Moves:
+        """The same, to be gone back to."""
+        copied = Moves()
+        copied._moves = dict(self._moves)
+        return copied
 
     def note(self, path: Path, version: int, depth: int | None = None) -> None:
         """Below `path`, steps into lists from `depth` (its own length) on mean other elements."""

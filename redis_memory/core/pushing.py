@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any, SupportsIndex
 
 from redis_memory.core import contents, replica
-from redis_memory.core.attributes import Attribute
+from redis_memory.core.attributes import Attribute, Copy
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.delivery import MAY_WAIT, QUEUED, begin, deliver, succeeded, understood, wait
 from redis_memory.core.descriptor import LIST, damaged, split, wrong_kind
+from redis_memory.core.held import knows, shows
 from redis_memory.core.places import detached
-from redis_memory.core.reading import unknown
+from redis_memory.core.reading import read, unknown
 from redis_memory.core.replay import caught_up
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
@@ -37,7 +38,10 @@ def push(state: State, name: str, *values: Any) -> Flow[int | None]:
     attribute = state.attribute(name)
     packed = [pack(value, state.inside, name) for value in values]
     writer, was_absent = state.writer, attribute.is_absent
-    if writer.unsettled:
+    if writer.unsettled or state.block is not None:
+        copy = attribute.copy
+        if copy is not None and copy.kind != LIST and shows(state, attribute):
+            raise wrong_kind(name, "list")
         answer = yield from deliver(state, attribute, "append", b"", b"push", *packed)
     else:  # the same with fewer steps: it is called for every message
         call = begin(writer, attribute.head("append", writer), b"", b"push", *packed)
@@ -53,6 +57,8 @@ def push(state: State, name: str, *values: Any) -> Flow[int | None]:
             answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
     if answer.status == QUEUED:
         attribute.is_absent = was_absent
+        if state.block is not None and not shows(state, attribute):
+            return None
         replica.extend(state, attribute, LIST, [unpack(part, state.limits) for part in packed])
         return None
     if answer.status != b"ok":
@@ -82,6 +88,9 @@ def window(state: State, name: str, start: int | None, stop: int | None) -> Flow
     One round trip, O(elements returned) but for their distance from the nearer end of the list.
     """
     attribute = state.attribute(name)
+    if state.block is not None and knows(state, attribute):
+        copy = yield from read(state, name)
+        return None if copy is None else _slice(copy, name, start, stop)
     if state.is_waiting and not (yield from caught_up(state)):
         return _window_here(state, name, start, stop, unknown(name))
     first = 0 if start is None else _bound(start)
@@ -94,6 +103,8 @@ def window(state: State, name: str, start: int | None, stop: int | None) -> Flow
         reply = yield Call(head, b"%d" % first, b"%d" % last)
     except OfflineError as error:
         return _window_here(state, name, start, stop, error)
+    if state.block is not None:
+        state.block.note_read(attribute, reply[0] if reply else b"")
     if reply is None:
         if attribute.copy is None:
             state.forget(name)
@@ -114,8 +125,10 @@ def _window_here(
 ) -> list[Any] | None:
     """The same of the copy here, while the server is away."""
     copy = replica.answer(state, name, error)
-    if copy is None:
-        return None
+    return None if copy is None else _slice(copy, name, start, stop)
+
+
+def _slice(copy: Copy, name: str, start: int | None, stop: int | None) -> list[Any]:
     if copy.kind != LIST:
         raise wrong_kind(name, "list")
     values: list[Any] = detached(copy.value[start:stop])

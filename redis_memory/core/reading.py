@@ -6,21 +6,108 @@ from typing import Any
 
 from redis_memory.core import contents, replica
 from redis_memory.core.attributes import Attribute, Copy
-from redis_memory.core.calls import Call, Flow
-from redis_memory.core.descriptor import KIND_NAMES, split
+from redis_memory.core.blocks import Block, View
+from redis_memory.core.calls import Call, Flow, Head
+from redis_memory.core.descriptor import KIND_NAMES, LIST, NUMBER, split, wrong_kind
 from redis_memory.core.replay import caught_up, noticed
+from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
+from redis_memory.core.values import unpack
 from redis_memory.errors import CorruptValueError, OfflineError
+
+# How many copies are compared with the server's state at once.
+_MOST_FRESH = 100
 
 
 def read(state: State, name: str, *, may_recall: bool = True) -> Flow[Copy | None]:
     """The newest state of an attribute, None when it is missing. One round trip.
 
-    While the server is away the copy answers, if it `may_recall`.
+    While the server is away the copy answers, if it `may_recall`. A block sees its own changes, and
+    asks for nothing that it knows.
 
     Raises:
         OfflineError: The server is away, and nothing is known of the attribute.
     """
+    if state.block is None or state.block.is_closing:
+        return (yield from _fetched(state, name, may_recall=may_recall))
+    block, attribute = state.block, state.attribute(name)
+    view = block.views.get(name)
+    if view is not None and view.is_local:
+        return attribute.copy
+    if block.is_emptied and view is None:
+        return None
+    copy: Copy | None
+    if block.is_missing(attribute):
+        copy = None
+    elif block.is_away:
+        copy = replica.answer(state, name, unknown(name))
+    elif block.is_read(attribute) or (yield from _is_fresh(state, block, attribute)):
+        copy = attribute.copy
+    else:
+        copy = yield from _fetched(state, name, may_recall=may_recall)
+    seen = b"" if copy is None else copy.descriptor
+    state.contact = max(state.contact, seen[1:14])
+    block.note_read(attribute, seen)
+    if view is None:
+        return copy
+    _see_blind(state, block, view, copy)
+    return attribute.copy
+
+
+def _is_fresh(state: State, block: Block, attribute: Attribute) -> Flow[bool]:
+    """Is the copy up to date? All that may be needed are asked for at once, in one round trip."""
+    if not block.is_strict or not _may_be_fresh(attribute):
+        return False
+    if block.fresh is None:
+        block.fresh = set()
+        others = [a for a in state.attributes.values() if a is not attribute and _may_be_fresh(a)]
+        if others:  # alone it is read as ever
+            asked = [attribute, *others[:_MOST_FRESH]]
+            words = [(each.encoded, each.copy.descriptor) for each in asked if each.copy]
+            generation = state.generation
+            head = Head.script(SCRIPTS["fresh"], (state.keys.memory,))
+            try:
+                answer = yield Call(head, *(word for pair in words for word in pair))
+            except OfflineError:
+                return False
+            if generation == state.generation:
+                pairs = zip(asked, answer, strict=True)
+                block.fresh.update(each.name for each, is_same in pairs if is_same)
+    return attribute.name in block.fresh
+
+
+def _may_be_fresh(attribute: Attribute) -> bool:
+    copy = attribute.copy
+    return copy is not None and copy.descriptor[-2:-1].isalnum() and not copy.unseen
+
+
+def _see_blind(state: State, block: Block, view: View, copy: Copy | None) -> None:
+    """Do to a copy what the block did without knowing what is there."""
+    attribute, number = view.attribute, 0
+    values: list[Any] = []
+    for part in view.blind:
+        own = part.arguments[2:]
+        if part.script == "append":
+            if copy is not None and copy.kind != LIST:
+                raise wrong_kind(attribute.name, "list")
+            values += [unpack(value, state.limits) for value in own]
+        else:
+            if copy is not None and type(copy.value) not in (int, float):
+                raise wrong_kind(attribute.name, "number")
+            number += contents.decode_scalar(NUMBER, own[0], state.limits)
+    is_list = view.blind[0].script == "append"
+    view.copy, view.base, view.blind = copy, b"" if copy is None else copy.descriptor, []
+    view.is_local = True
+    if not is_list:
+        replica.store(state, attribute, NUMBER, number + (copy.value if copy else 0))
+    elif copy is None:
+        replica.store(state, attribute, LIST, values)
+    else:
+        block.own(attribute)
+        replica.extend(state, attribute, LIST, values)
+
+
+def _fetched(state: State, name: str, *, may_recall: bool) -> Flow[Copy | None]:
     while True:
         if state.is_waiting and not (yield from caught_up(state)):
             if not may_recall:
@@ -38,11 +125,12 @@ def read(state: State, name: str, *, may_recall: bool = True) -> Flow[Copy | Non
             return replica.answer(state, name, error)
         if generation != state.generation or not is_still(attribute, copy, known):
             continue  # the answer speaks of a copy that is another one by now
-        attribute.session = session
+        attribute.confirm(session)
         if reply == b"same":
             return copy
         copy = understood(state, attribute, reply)
-        if state.suspicion is None:
+        # in a block, whoever reads after it will see to that
+        if state.suspicion is None or state.block is not None:
             return copy
         yield from noticed(state)
 
@@ -123,15 +211,3 @@ def _copy(state: State, attribute: Attribute, copy: Copy | None, reply: list[Any
             copy.value.extend(contents.decode(kind, reply[2], state.limits))
             return Copy(kind, descriptor, copy.value)
         return Copy(kind, descriptor, contents.decode(kind, reply[2], state.limits))
-
-
-def refill(box: Any, plain: Any) -> None:
-    """Give a container, proxy or plain, other contents, without the mutators of its own type."""
-    if isinstance(box, list):
-        list.__setitem__(box, slice(None), plain)
-    elif isinstance(box, dict):
-        dict.clear(box)
-        dict.update(box, plain)
-    else:
-        set.clear(box)
-        set.update(box, plain)

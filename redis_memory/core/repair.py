@@ -104,9 +104,8 @@ def _kept(state: State, last_known: int) -> list[Operation]:
             made = change
             made.contact, made.is_sent = newest, False
         if made.turn > last_known and made.at_us >= oldest:
-            if made.operation == b"append":
-                # the list may have been lost with the changes that are not kept any more
-                made.arguments = (b"", b"push", *made.arguments[2:])
+            # the list may have been lost with the changes that are not kept any more
+            made.create_lists()
             again.append(made)
     state.writer.window.clear()
     return again

@@ -109,9 +109,8 @@ def _deliver(state: State, operations: list[Operation]) -> Flow[None]:
 def _call(state: State, operations: list[Operation]) -> Batch:
     """The script call that makes these changes."""
     keys = state.keys
-    changed = [keys.content(o.name) for o in operations if o.name]
-    declared = [keys.content(n) for o in operations if o.script == "clear" for n in o.arguments[3:]]
-    every = (keys.memory, keys.memory, keys.stamps, *dict.fromkeys([*changed, *declared]))
+    touched = dict.fromkeys(keys.content(name) for o in operations for name in o.names)
+    every = (keys.memory, keys.memory, keys.stamps, *touched)
     head = Head.script(SCRIPTS["batch"], every, state.writer.id, b"")
     arguments = [b"%d" % operations[0].turn, b"%d" % operations[-1].turn]
     for _, run in groupby(operations, _run_of):
@@ -147,7 +146,9 @@ def _arguments(state: State, run: list[Operation]) -> list[bytes]:
 def _records(text: bytes) -> Iterator[Told]:
     for record in contents.pieces(text):
         turn, status, winner, key, at, value, *elements = contents.pieces(record)
-        yield Told(int(turn), status, winner, key, at, value, elements)
+        number, _, part = turn.partition(b".")
+        which = int(part) if part else None
+        yield Told(int(number), status, winner, key, at, value, elements, which)
 
 
 def _report(state: State, by_turn: dict[int, Operation], told: Iterable[Told]) -> None:
@@ -161,7 +162,7 @@ def _go_on(state: State, operation: Operation, told: list[Told]) -> None:
     """Make a change that stopped the replay such that it can be made, or be passed over."""
     first = told[0]
     if first.status == b"undeclared":
-        operation.arguments = (*operation.arguments, *first.elements)
+        operation.declare(first.elements)
     elif first.status == b"conflict" and operation.script == "swap":
         contests.swap_again(state, operation, first)
     else:

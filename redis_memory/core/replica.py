@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redis_memory.core.attributes import Attribute, Copy
+from redis_memory.core.descriptor import NUMBER
 from redis_memory.core.state import State
 from redis_memory.core.values import unpack
 
@@ -61,6 +62,17 @@ def extend(state: State, attribute: Attribute, kind: bytes, values: list[Any]) -
         copy.descriptor = provisional(state, kind)
     elif knows_absent(state, attribute.name):
         store(state, attribute, kind, values)
+
+
+def add(state: State, attribute: Attribute, by: float) -> None:
+    """Add to the copy, if the number is known here."""
+    copy = attribute.copy
+    if copy is not None and type(copy.value) in (int, float):
+        store(state, attribute, NUMBER, copy.value + by)
+    elif copy is None and knows_absent(state, attribute.name):
+        store(state, attribute, NUMBER, by)
+    else:
+        begin_waiting(state, attribute)
 
 
 def knows_absent(state: State, name: str) -> bool:

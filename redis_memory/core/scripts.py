@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from importlib.resources import files
+from pathlib import Path
 
 # Lua makes a function anew at each call, so a script holds those that it needs and no others.
 _ALONE = ("number", "take", "attribute", "given", "alone", "announce")
@@ -26,6 +26,11 @@ _PARTS: dict[str, tuple[str, ...]] = {
         *(*_ALONE, "stamped", "position", "scalar_field", "container", "item", "swap", "run"),
     ),
     "increment": (*_ALONE, "scalar_field", "increment", "run"),
+    "exchange": (
+        *(*_ALONE, *_DICT),
+        *("scalar_field", "container", "elements", "members", "burial", "assign", "delete"),
+        *("exchange", "run"),
+    ),
     "delete": (*_ALONE, "stamped", "burial", "delete", "run"),
     "clear": (*_ALONE, "clear", "run"),
     "skip": ("number", "take", "skip"),
@@ -41,14 +46,28 @@ _PARTS: dict[str, tuple[str, ...]] = {
             "container",
         ),
         *("nested", "elements", "queued", "item", "items", "members", "list", "dict", "set"),
-        *("assign", "swap", "increment", "delete", "clear", "replay"),
+        *("assign", "swap", "increment", "delete", "clear", "extend", "mark", "pieces", "replay"),
     ),
+    "together": (
+        *("number", "take", "attribute", "announce", "look", "appear", "stamped", "burial"),
+        *("scalar_field", "container", "nested", "elements", "assured", "item", "items"),
+        *("members", "list", "dict", "set", "assign", "swap", "increment", "delete", "clear"),
+        *("extend", "mark", "pieces", "together", "run"),
+    ),
+    "lease_acquire": ("lease", "lease_acquire"),
+    "lease_renew": ("lease", "lease_renew"),
+    "lease_release": ("lease", "lease_release"),
     "read": ("read",),
+    "fresh": ("fresh",),
     "snapshot": ("snapshot",),
     "window": ("window",),
 }
 # What a script runs by `run.lua`.
 _CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}
+
+
+# not importlib.resources: importing it takes longer than reading the files
+_FOLDER = Path(__file__).with_name("lua")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +80,7 @@ class Script:
 
 
 def _assemble(name: str) -> Script:
-    folder = files("redis_memory.core").joinpath("lua")
-    source = "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in _PARTS[name])
+    source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in _PARTS[name])
     encoded = source.replace("CHANGE", _CHANGES.get(name, name)).encode()
     # SHA-1 is what EVALSHA names scripts by; nothing here relies on it for security
     sha = hashlib.sha1(encoded, usedforsecurity=False).hexdigest().encode()

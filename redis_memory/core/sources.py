@@ -11,8 +11,8 @@ from redis_memory.core.calls import Flow
 from redis_memory.core.changes import Change
 from redis_memory.core.delivery import Answer
 from redis_memory.core.descriptor import LIST, parse
-from redis_memory.core.places import Moves
-from redis_memory.core.reading import read, refill
+from redis_memory.core.places import Moves, refill
+from redis_memory.core.reading import read
 from redis_memory.core.state import State
 from redis_memory.errors import StaleProxyError
 
@@ -37,6 +37,8 @@ class Source:
         self.known: bytes = known
         self.scalar: Any = scalar
         self.moves: Moves = Moves()
+        if state.block is not None:
+            state.block.sources.append(self)
 
     @property
     def is_current(self) -> bool:
@@ -46,6 +48,8 @@ class Source:
         """
         if not self.known or self.generation != self.state.generation:
             return False
+        if self.state.block is not None:
+            return self.state.block.is_current(self.attribute, self.known)
         copy = self.attribute.copy
         return not self.state.is_waiting or copy is None or copy.descriptor == self.known
 
@@ -115,6 +119,8 @@ class Source:
     def follow_here(self, box: Any, change: Change) -> None:
         """Do a change that waits to the proxy, and to the copy that answers reads."""
         state, attribute = self.state, self.attribute
+        if state.block is not None:
+            state.block.note_box(box, self)
         replica.begin_waiting(state, attribute, self.known)
         copy = attribute.copy
         if copy is None or copy.kind != self.kind:
@@ -167,7 +173,7 @@ class Source:
     def start_again(self, box: Any) -> Flow[bool]:
         """Read the whole state; whether there is still one of the same kind. One round trip."""
         before, self.known = self.known, b""
-        if not self.state.is_waiting:
+        if not self.state.is_waiting and self.state.block is None:
             self.attribute.doubt()
         copy = yield from read(self.state, self.attribute.name)
         if copy is None or copy.kind != self.kind:

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis_memory.core import contents
 from redis_memory.core.attributes import Attribute
+from redis_memory.core.blocks import Block
 from redis_memory.core.clock import now_us
 from redis_memory.core.conflicts import Conflicts
 from redis_memory.core.keys import Keys
@@ -40,6 +41,7 @@ class State:
     __slots__ = (
         "absent",
         "attributes",
+        "block",
         "bounds",
         "conflicts",
         "contact",
@@ -81,6 +83,8 @@ class State:
         self.queue: Queue = Queue(bounds.queue_operations, bounds.queue_bytes)
         # changes wait: reads are answered from the copies, and no change may overtake them
         self.is_waiting: bool = False
+        # changes are held back, to leave together
+        self.block: Block | None = None
         # how many states of attributes only this process knows yet
         self.provisional: int = 0
         # `clear` waits: what nothing is known of is not there
@@ -154,11 +158,15 @@ class State:
         What is known stays, to answer while the server is away; online it is read again.
         """
         self.generation += 1
+        block = self.block
         if not self.provisional:
             self.contact = self.newest()
         for attribute in self.attributes.values():
-            attribute.doubt()
-        self.provisional, self.is_emptied = 0, False
+            # what a block has changed is compared with the server's state when it is sent
+            if block is None or attribute.name not in block.views:
+                attribute.doubt()
+        if block is None:
+            self.provisional, self.is_emptied = 0, False
 
     def renew_writer(self) -> None:
         """Begin again as another writer: after a fork, or when the server forgot this one."""

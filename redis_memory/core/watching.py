@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -26,10 +27,12 @@ from redis_memory.core.places import detached
 from redis_memory.core.reading import read
 from redis_memory.core.state import State
 from redis_memory.core.values import unpack
-from redis_memory.errors import OfflineError
+from redis_memory.errors import CorruptValueError, RedisMemoryError
 
 # Who is so far behind is told the latest states instead of every change.
 _MOST_UNTOLD = 10_000
+# Of how many deleted attributes it is known when they were.
+_MOST_GONE = 1_000
 
 ChangeKind = Literal["set", "append", "change", "delete"]
 
@@ -41,8 +44,9 @@ class Change:
     `kind` and `value`: "set" and what was assigned; "append" and the list of what was appended;
     "change" and what the container is now, or was a moment later; "delete" and `MISSING`. After a
     gap (the connection was lost, or 10,000 changes were not fetched) what changed in it is told
-    once, as a "change" or "delete" by an unknown writer, "". `version` grows with each change of
-    the memory; it is the server's time in microseconds, and `at` the same as a datetime.
+    once, as a "change" or "delete" by an unknown writer, "". `version` is that of the change, also
+    where the value was read later, and grows with each change of the memory; it is the server's
+    time in microseconds, and `at` the same as a datetime.
     """
 
     name: str
@@ -63,8 +67,9 @@ class Watcher:
         self.names: dict[str, bytes] = {name: check_name(name) for name in names}
         self._ring = ring
         self._untold: deque[News] = deque()
-        # what was changed since the last survey may not have been heard of
-        self._has_gap: bool = True
+        # how often something may not have been heard of, and how many of these were surveyed
+        self._gaps: int = 1
+        self._surveyed: int = 0
         self._has_begun: bool = False
         # of each attribute that is there, the version told last; and of those that are gone
         self._told: dict[str, bytes] = {}
@@ -74,15 +79,15 @@ class Watcher:
         """Something was changed."""
         if news.what == RELEASED or (self.names and news.name and news.name not in self.names):
             return
-        if news.what == CLEARED or len(self._untold) >= _MOST_UNTOLD:
-            self._has_gap = True
+        if len(self._untold) >= _MOST_UNTOLD:
+            self._gaps += 1
         else:
             self._untold.append(news)
         self._ring()
 
     def wake(self) -> None:
         """The feed was lost, or listens again."""
-        self._has_gap = True
+        self._gaps += 1
         self._ring()
 
     def beginning(self, state: State) -> Flow[None]:
@@ -97,49 +102,50 @@ class Watcher:
             CorruptValueError: What is stored is no value of ours; the next call goes on behind it.
         """
         while True:
-            if self._has_gap:
+            if self._gaps != self._surveyed:
                 yield from self._survey(state)
             if not self._untold:
                 return None
-            news = self._untold.popleft()
-            if news.version <= max(self._told.get(news.name, b""), self._gone.get(news.name, b"")):
+            # taken out when it is told: a cancellation may strike in between
+            news = self._untold[0]
+            change = None
+            if news.what == CLEARED:
+                yield from self._clear(state, news)
                 continue
-            try:
-                change = yield from self._change(state, news)
-            except OfflineError:
-                self._untold.appendleft(news)
-                raise
+            if news.version > max(self._told.get(news.name, b""), self._gone.get(news.name, b"")):
+                try:
+                    change = yield from self._change(state, news)
+                except ValueError as error:
+                    self._untold.popleft()
+                    if isinstance(error, RedisMemoryError):
+                        raise
+                    raise CorruptValueError(
+                        f"what the feed told of the attribute {news.name!r} is no value of ours"
+                    ) from error
+            self._untold.popleft()
             if change is not None:
                 return change
 
     def _survey(self, state: State) -> Flow[None]:
         """Compare what is stored with what was told. One round trip."""
-        self._has_gap = False
-        memory = state.keys.memory
-        try:
-            if self.names:
-                found = yield Call(Head(b"HMGET", memory), b"_version", *self.names.values())
-                version, fields = found[0] or b"", dict(zip(self.names, found[1:], strict=True))
-            else:
-                found = yield Call(Head(b"HGETALL", memory))
-                by_name = dict(zip(found[::2], found[1::2], strict=True))
-                version = by_name.get(b"_version", b"")
-                fields = {
-                    name_text(name): value
-                    for name, value in by_name.items()
-                    if not name.startswith(b"_")
-                }
-        except OfflineError:
-            self._has_gap = True
-            raise
+        gaps, memory = self._gaps, state.keys.memory
+        if self.names:
+            found = yield Call(Head(b"HMGET", memory), b"_version", *self.names.values())
+            version, fields = found[0] or b"", dict(zip(self.names, found[1:], strict=True))
+        else:
+            found = yield Call(Head(b"HGETALL", memory))
+            by_name = dict(zip(found[::2], found[1::2], strict=True))
+            version, fields = by_name.get(b"_version", b""), dict(_attributes(by_name))
+        self._surveyed = gaps
         stored = {name: value for name, value in fields.items() if value}
         if self._has_begun:
             self._compare(stored, version)
         else:
             self._has_begun = True
-            # what was heard already has happened since this watch began
-            heard = {news.name for news in self._untold}
-            self._told = {n: _version(value) for n, value in stored.items() if n not in heard}
+            # what happened before is told to nobody, also where it is heard of late
+            self._told = {name: _version(value) for name, value in stored.items()}
+            while self._untold and self._untold[0].version <= version:
+                self._untold.popleft()
 
     def _compare(self, stored: dict[str, bytes], version: bytes) -> None:
         changed = [
@@ -147,10 +153,28 @@ class Watcher:
             for name, field in stored.items()
             if _version(field) > self._told.get(name, b"")
         ]
+        # the memory may be gone as a whole, and its version with it
         changed += [
-            News.of(DELETED, name, version + b";") for name in self._told if name not in stored
+            News.of(DELETED, name, max(version, b"%013x" % (int(told, 16) + 1)) + b";")
+            for name, told in self._told.items()
+            if name not in stored
         ]
-        self._untold.extend(sorted(changed, key=lambda news: news.version))
+        # what was heard before is told in its turn
+        changed += [self._untold.popleft() for _ in range(len(self._untold))]
+        self._untold.extendleft(sorted(changed, key=lambda news: news.version, reverse=True))
+
+    def _clear(self, state: State, news: News) -> Flow[None]:
+        """What was there is gone, in the order of the names. One round trip."""
+        created = yield Call(Head(b"HGET", state.keys.memory), b"_created")
+        self._untold.popleft()
+        if created and created < news.version:
+            # one that had waited, and has left alone what was newer
+            self._gaps += 1
+            return
+        for name in sorted(self._told, reverse=True):
+            gone = News.of(DELETED, name, news.descriptor)
+            gone.writer = news.writer
+            self._untold.appendleft(gone)
 
     def _change(self, state: State, news: News) -> Flow[Change | None]:
         kind: ChangeKind = "change"
@@ -178,10 +202,13 @@ class Watcher:
         if kind == "delete":
             self._gone[news.name] = version
             self._told.pop(news.name, None)
+            if len(self._gone) > _MOST_GONE:
+                del self._gone[next(iter(self._gone))]
         else:
             self._told[news.name] = version
             self._gone.pop(news.name, None)
-        micros = int(version, 16)
+        # of a value that was read a moment later, too: so versions only grow
+        micros = int(news.version, 16)
         return Change(
             news.name,
             kind,
@@ -190,6 +217,14 @@ class Watcher:
             micros,
             datetime.fromtimestamp(micros / 1e6, UTC),
         )
+
+
+def _attributes(fields: dict[bytes, bytes]) -> Iterator[tuple[str, bytes]]:
+    """The attributes among the fields of a memory, without what a foreign hand has named."""
+    for name, value in fields.items():
+        if not name.startswith(b"_"):
+            with suppress(CorruptValueError):
+                yield name_text(name), value
 
 
 def _version(field: bytes) -> bytes:

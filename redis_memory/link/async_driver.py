@@ -8,11 +8,14 @@ import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
 
+from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
 from redis_memory.core.state import State
+from redis_memory.core.together import beginning, check_no_block, committing, undo
 from redis_memory.errors import (
     ClosedError,
     DataLossWarning,
@@ -27,6 +30,9 @@ from redis_memory.settings import Settings
 
 T = TypeVar("T")
 
+# the open blocks that the task which runs now is in
+_blocks: ContextVar[tuple[Block, ...]] = ContextVar("redis_memory_blocks", default=())
+
 _log = logging.getLogger("redis_memory")
 
 
@@ -37,6 +43,8 @@ class _Attachment:
         self.loop = loop
         self.link = link
         self.lock = asyncio.Lock()
+        # the same among the tasks of one block, which holds the other one
+        self.block_lock = asyncio.Lock()
         self.reconnects: int = link.reconnects
 
     @property
@@ -74,6 +82,8 @@ class AsyncDriver:
         self.address: Address = links.address_for(settings, client, is_async=True)
         # none before the first call, then one
         self._attached: list[_Attachment] = []
+        # the lock that an open block holds
+        self._block_lock = asyncio.Lock()
         # of the driver, not of the memory: a proxy may outlive the memory it was read from
         weakref.finalize(self, _forsake, self._attached, state).atexit = False
         _drivers.add(self)
@@ -119,14 +129,63 @@ class AsyncDriver:
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
         attached = self._attach()
-        async with attached.lock:
-            if self.is_closed:
-                raise ClosedError("this memory was closed")
-            try:
-                return await self._run(flow, attached, attached.link.execute)
-            finally:
-                if self.state.is_waiting:
-                    attached.link.wait_for(self)
+        while True:
+            block = self._joined()
+            async with attached.lock if block is None else attached.block_lock:
+                if block is not self._joined():
+                    continue  # the block has ended meanwhile
+                return await self._run_alone(flow, attached)
+
+    async def _run_alone(self, flow: Flow[T], attached: _Attachment) -> T:
+        if self.is_closed:
+            raise ClosedError("this memory was closed")
+        try:
+            return await self._run(flow, attached, attached.link.execute)
+        finally:
+            if self.state.is_waiting:
+                attached.link.wait_for(self)
+
+    def _joined(self) -> Block | None:
+        """The open block that the task which runs now has begun, or was started in."""
+        block = self.state.block
+        return block if block is not None and block in _blocks.get() else None
+
+    async def begin_block(self, owner: object = None, *, is_strict: bool) -> Block:
+        """Begin a block of changes that leave together; other tasks wait until it ends.
+
+        Raises:
+            RuntimeError: This task is in a block of this memory already.
+            OfflineError: The server is away, and the block `is_strict`.
+        """
+        attached = self._attach()
+        if self._joined() is not None:
+            check_no_block(self.state)
+        await attached.lock.acquire()
+        try:
+            away = attached.link.away
+            flow = beginning(self.state, owner, is_strict=is_strict, away=away)
+            block = await self._run_alone(flow, attached)
+        except BaseException:
+            attached.lock.release()
+            raise
+        self._block_lock = attached.lock
+        _blocks.set((*_blocks.get(), block))
+        return block
+
+    async def end_block(self, block: Block, *, is_good: bool) -> None:
+        """Send what a block has changed, or undo it here. Errors are those of `committing`."""
+        if block.pid != os.getpid():
+            return  # forked inside the block: `after_fork` has ended it here
+        lock = self._block_lock
+        try:
+            if is_good:
+                attached = self._attach()
+                async with attached.block_lock:
+                    await self._run_alone(committing(self.state, block), attached)
+        finally:
+            undo(self.state, block)
+            _blocks.set(tuple(other for other in _blocks.get() if other is not block))
+            lock.release()
 
     async def _run(
         self, flow: Flow[T], attached: _Attachment, execute: Callable[[Call], Awaitable[Any]]
@@ -168,7 +227,8 @@ class AsyncDriver:
             ServerRefusedError: It refuses to store anything.
         """
         attached = self._attach()
-        while self.state.is_waiting:
+        # a block may take long, and whoever delivers has other memories to serve
+        while self.state.is_waiting and self.state.block is None:
             async with attached.lock:
                 try:
                     flow = drain(self.state, time.monotonic() + TURN_S)
@@ -223,6 +283,8 @@ class AsyncDriver:
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, and a link of its own."""
         self._attached.clear()
+        if self.state.block is not None:
+            undo(self.state, self.state.block)
         self.state.after_fork()
 
 

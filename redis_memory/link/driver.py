@@ -11,9 +11,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
 from redis_memory.core.state import State
+from redis_memory.core.together import beginning, committing, undo
 from redis_memory.errors import (
     ClosedError,
     DataLossWarning,
@@ -55,8 +57,9 @@ class Driver:
         # what is to be done when nobody needs it any more
         self.leave: weakref.finalize[..., Driver] | None = None
         self._reconnects = link.reconnects
-        # reentrant: the key function of a sort may read the memory it sorts
-        self.lock = threading.RLock()
+        # reentrant: the key function of a sort may read the memory it sorts. Its type has another
+        # name in each version of Python.
+        self.lock: Any = threading.RLock()
         _drivers.add(self)
 
     def run(  # noqa: C901 - in one piece: each call of a function costs 0.1 us at every change
@@ -99,6 +102,48 @@ class Driver:
             self._reconnects = self.link.reconnects
             self.state.distrust()
 
+    def begin_block(self, owner: object = None, *, is_strict: bool) -> Block:
+        """Begin a block of changes that leave together; other threads wait until it ends.
+
+        Raises:
+            RuntimeError: This thread is in a block of this memory already.
+            OfflineError: The server is away, and the block `is_strict`.
+        """
+        lock, state = self.lock, self.state
+        lock.acquire()
+        outer = state.block
+        try:
+            return self.run(beginning(state, owner, is_strict=is_strict, away=self.link.away))
+        except BaseException:
+            if state.block is not None and state.block is not outer:
+                undo(state, state.block)
+            lock.release()
+            raise
+
+    def end_block(self, block: Block, *, is_good: bool) -> None:
+        """Send what a block has changed, or undo it here. Errors are those of `committing`."""
+        if block.pid != os.getpid():
+            return  # forked inside the block: `after_fork` has ended it here
+        lock = self.lock
+        try:
+            if is_good:
+                self.run(committing(self.state, block))
+        finally:
+            try:
+                undo(self.state, block)
+            except BaseException:
+                # a signal handler has raised in the middle of it: it begins again
+                undo(self.state, block)
+                raise
+            finally:
+                lock.release()
+
+    def drop_block(self, owner: object) -> None:
+        """End a block that its owner could not end, as a signal handler has raised just then."""
+        block = self.state.block
+        if block is not None and block.owner is owner:
+            self.end_block(block, is_good=False)
+
     def deliver(self) -> None:
         """Deliver what waits, in turns with the other threads that use the memory.
 
@@ -106,7 +151,8 @@ class Driver:
             OfflineError: The server is away again.
             ServerRefusedError: It refuses to store anything.
         """
-        while self.state.is_waiting:
+        # a block may take long, and whoever delivers has other memories to serve
+        while self.state.is_waiting and self.state.block is None:
             try:
                 self.run(drain(self.state, time.monotonic() + TURN_S), self.link.execute_once)
             except (DataLossWarning, NotReplicatedError) as warning:
@@ -148,6 +194,9 @@ class Driver:
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, other connections, a lock nobody holds."""
         self.lock = threading.RLock()
+        if self.state.block is not None:
+            undo(self.state, self.state.block)
+            self.state.distrust()  # another thread may have been in the middle of a change
         self.state.after_fork()
         self.link.after_fork()
 

@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Any
 
 import tenacity
-from redis.exceptions import RedisError
 
 from redis_memory.core import feed
 from redis_memory.core.state import State
@@ -22,7 +21,6 @@ from redis_memory.errors import AccessDeniedError, RedisMemoryError
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.ear import Ear, FakeEar, SocketEar
-from redis_memory.link.failures import LinkFailureError
 from redis_memory.link.link import FIRST_PAUSE_S, reconnecting
 
 _log = logging.getLogger("redis_memory")
@@ -86,8 +84,8 @@ class Feed:
         self.refusal: RedisMemoryError | None = None
         self._timeout_s = timeout_s
         self._lock = threading.RLock()
-        # by channel, the memories that are followed and by how many; a process may hold one twice
-        self._followed: dict[bytes, dict[State, int]] = {}
+        # by channel, the memories that are followed and by whom; a process may hold one twice
+        self._followed: dict[bytes, dict[State, set[object]]] = {}
         # the channels whose followers have changed since the thread looked last
         self._touched: set[bytes] = set()
         self._idle_s = monotonic()
@@ -96,7 +94,7 @@ class Feed:
         self._wake: tuple[socket.socket, socket.socket] | None = None
         self._connection: Any = None
 
-    def follow(self, state: State, timeout_s: float) -> None:
+    def follow(self, state: State, who: object, timeout_s: float) -> None:
         """Hear of the changes of a memory; `state.session` is set as soon as that is so.
 
         At least one ping in `timeout_s` will be answered while the server is there.
@@ -104,18 +102,18 @@ class Feed:
         with self._lock:
             self._timeout_s = min(self._timeout_s, timeout_s)
             followers = self._followed.setdefault(state.keys.feed, {})
-            followers[state] = followers.get(state, 0) + 1
+            followers.setdefault(state, set()).add(who)
             self._touched.add(state.keys.feed)
         self.keep()
         self._nudge()
 
-    def leave(self, state: State) -> None:
-        """One who followed the memory does so no more."""
+    def leave(self, state: State, who: object) -> None:
+        """One who followed the memory, or was interrupted when about to, does so no more."""
         with self._lock:
             followers = self._followed.get(state.keys.feed, {})
-            left = followers.get(state, 0) - 1
-            if left > 0:
-                followers[state] = left
+            others = followers.get(state, set())
+            others.discard(who)
+            if others:
                 return
             followers.pop(state, None)
             state.session = 0
@@ -125,6 +123,10 @@ class Feed:
                 self._idle_s = monotonic()
         self._nudge()
 
+    def follows(self, state: State) -> bool:
+        """Does somebody follow the memory?"""
+        return state in self._followed.get(state.keys.feed, ())
+
     def keep(self) -> None:
         """Have a thread listen, if none does."""
         thread = self._thread
@@ -133,19 +135,20 @@ class Feed:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._stop = threading.Event()
-                self._wake = socket.socketpair()
-                for end in self._wake:
-                    end.setblocking(False)
                 self._thread = threading.Thread(
-                    target=self._run,
-                    args=(self._stop, self._wake),
-                    name="redis-memory-feed",
-                    daemon=True,
+                    target=self._run, args=(self._stop,), name="redis-memory-feed", daemon=True
                 )
                 try:
                     self._thread.start()
                 except RuntimeError:  # the interpreter is ending
                     self._thread = None
+
+    def close_unused(self) -> None:
+        """Close the connection now if nobody listens."""
+        with self._lock:
+            is_used = bool(self._followed)
+        if not is_used:
+            self.close()
 
     def close(self) -> None:
         """Listen no more. A later follower begins anew."""
@@ -159,6 +162,8 @@ class Feed:
         """In a forked child: the connection is the parent's; who follows on asks `keep` again."""
         self._lock = threading.RLock()
         self._thread = None
+        # the parent's may be held by a thread that does not exist here
+        self._stop = threading.Event()
         for end in self._wake or ():
             end.close()
         self._wake = None
@@ -179,7 +184,13 @@ class Feed:
         with self._lock:
             return bool(self._followed) or monotonic() - self._idle_s < _LINGER_S
 
-    def _run(self, stop: threading.Event, wake: tuple[socket.socket, socket.socket]) -> None:
+    def _run(self, stop: threading.Event) -> None:
+        # made in this thread, where no signal handler can strike in between
+        wake = socket.socketpair()
+        for end in wake:
+            end.setblocking(False)
+        with self._lock:
+            self._wake = wake
         seeking = tenacity.Retrying(
             **reconnecting(self.reconnect_max_s),
             stop=tenacity.stop_when_event_set(stop),
@@ -195,9 +206,10 @@ class Feed:
         with self._lock:
             if self._thread is threading.current_thread():
                 self._thread = None
-                for end in wake:
-                    end.close()
+            if self._wake is wake:
                 self._wake = None
+            for end in wake:
+                end.close()
             is_needed = bool(self._followed) and not stop.is_set()
         if is_needed:  # somebody came just now
             self.keep()
@@ -212,7 +224,7 @@ class Feed:
                 listens = True
                 if stop.is_set() or not self._is_needed():
                     break
-        except (OSError, RedisError, LinkFailureError, RedisMemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was: nobody listens any more
             self._lose(error)
         else:
             self._lose(None)
@@ -235,7 +247,8 @@ class Feed:
 
     def _states(self) -> list[State]:
         with self._lock:
-            return [state for followers in self._followed.values() for state in followers]
+            # copied first: a memory that is collected meanwhile leaves
+            return [state for followers in list(self._followed.values()) for state in [*followers]]
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -264,7 +277,8 @@ class Feed:
                 if commands:
                     ear.send(commands)
                 self._adopt(session, touched)
-                replies = ear.replies(pulse.left_s(self._timeout_s))
+                left_s = pulse.left_s(self._timeout_s)
+                replies = ear.replies(left_s if self._followed else min(left_s, _LINGER_S))
                 is_news = [self._take(session, pulse, reply) for reply in replies]
                 if any(is_news):
                     # a writer hears its own changes too: without a rest each would wake this
@@ -276,9 +290,11 @@ class Feed:
 
     def _adopt(self, session: Subscriptions, channels: set[bytes]) -> None:
         """Who has begun to follow a channel that is listened to already hears at once."""
-        for channel in channels & session.confirmed:
-            for state in list(self._followed.get(channel, ())):
-                feed.follow(state, session.number)
+        # under the lock: who leaves at this moment must not be told that it is followed
+        with self._lock:
+            for channel in channels & session.confirmed:
+                for state in list(self._followed.get(channel, ())):
+                    feed.follow(state, session.number)
 
     def _take(self, session: Subscriptions, pulse: Pulse, reply: Any) -> bool:
         """Take in what has arrived; whether it tells of a change."""

@@ -32,6 +32,11 @@ def feed_for(settings: Settings, client: Any = None) -> Feed:
         return feed
 
 
+def known(settings: Settings, client: Any = None) -> Feed | None:
+    """The feed of that server, if there is one."""
+    return _feeds.get(links.server_key(settings, client))
+
+
 def _address(settings: Settings, client: Any) -> Address:
     if client is None:
         return links.address_for(settings, None)

@@ -14,7 +14,7 @@ from redis_memory import (
     aio,
 )
 from redis_memory.core.conflicts import Conflict
-from redis_memory.face import Status
+from redis_memory.standing import Status
 from tests.background import Background
 
 T = TypeVar("T")

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, assert_type
+from typing import Annotated, Any, Literal, assert_type
 from uuid import UUID
 
 import redis
 import redis.asyncio
+from pydantic import BaseModel, Field
 
 import redis_memory
 from redis_memory import (
     MISSING,
+    AsyncClaim,
     AsyncConversationMemory,
     AsyncHandle,
     AsyncMemory,
+    Claim,
     Conflict,
     ConversationMemory,
     DataLossWarning,
     InDoubtError,
+    InvalidValueError,
+    LeaseLostError,
     Memory,
     OfflineError,
     RedisMemoryError,
     Settings,
+    StaleClaimError,
     StaleProxyError,
     Status,
     SyncedDict,
@@ -31,15 +39,21 @@ from redis_memory import (
     SyncedSet,
     UnstorableValueError,
     aio,
+    batch,
+    claim,
     clear,
     close,
+    compare_and_set,
     conflicts,
     flush,
     increment,
+    lock,
     push,
+    retry_on_conflict,
     setdefault,
     snapshot,
     status,
+    transaction,
     window,
 )
 
@@ -50,6 +64,27 @@ class SupportCase(ConversationMemory):
 
 class AsyncSupportCase(AsyncConversationMemory):
     """An async memory of one's own."""
+
+
+class Profile(BaseModel):
+    """A model."""
+
+    name: str = ""
+
+
+class TypedCase(ConversationMemory, extra="forbid"):
+    """What is declared is what a checker sees."""
+
+    messages: list[Profile] = []  # noqa: RUF012 - a declared default is fresh for each reader
+    state: Literal["open", "closed"] = "open"
+    profile: Profile | None = None
+
+
+class AsyncTypedCase(AsyncConversationMemory):
+    """Of an async memory a handle is declared, for that is what reading the attribute gives."""
+
+    state: Annotated[AsyncHandle[Literal["open", "closed"]], Field(default="open")]
+    profile: AsyncHandle[Profile]
 
 
 def opening(conversation_id: UUID, client: redis.Redis) -> None:
@@ -93,6 +128,33 @@ def attributes(mem: Memory) -> None:
     assert_type(len(mem), int)
     assert_type(dir(mem), list[str])
     assert_type(getattr(mem, "topic", None), Any | None)
+
+
+def declared(case: TypedCase) -> None:
+    assert_type(case.messages, list[Profile])
+    assert_type(case.profile, Profile | None)
+    case.messages.append(Profile())
+    case.state = "closed"
+    assert_type(case.undeclared, Any)
+    case.state = "gone"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    case.messages.append(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    if case.profile is not None:
+        assert_type(case.profile.name, str)
+
+
+async def declared_async(case: AsyncTypedCase) -> None:
+    assert_type(await case.state, Literal["open", "closed"])
+    assert_type(await case.profile, Profile)
+    await case.state.set("closed")
+    await case.state.set("gone")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await case.profile["name"].set("Ann")
+    assert_type(await case.undeclared, Any)
+
+
+def refused(error: InvalidValueError) -> None:
+    assert_type(error.reasons, dict[str, str])
+    value: ValueError = error
+    raise value
 
 
 def lists(messages: SyncedList[dict[str, str]]) -> None:
@@ -140,6 +202,11 @@ def functions(mem: Memory) -> None:
     assert_type(window(mem, "messages", stop=5), list[Any])
     assert_type(increment(mem, "count"), int | float | None)
     assert_type(increment(mem, "cost", 0.25), int | float | None)
+    assert_type(compare_and_set(mem, "state", "open", MISSING), bool)
+    with batch(mem) as batched:
+        assert_type(batched, Memory)
+    with transaction(mem) as read:
+        assert_type(read, Memory)
     assert_type(setdefault(mem, "owner", []), Any)
     assert_type(clear(mem), None)
     assert_type(close(mem), None)
@@ -209,6 +276,40 @@ def of_an_outage(mem: Memory) -> None:
     Memory(conflict="mine", on_conflict=print, journal="/var/lib/app", durability="replicas:1")
 
 
+def leases(mem: Memory) -> None:
+    with lock(mem) as token:
+        assert_type(token, int)
+    with lock(mem, name="summary", ttl_s=0.5, wait_s=0):
+        pass
+    task = claim(mem, "task", "me", ttl_s=30)
+    assert_type(task, Claim | None)
+    claim(mem, "task", "me", 30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    if task is not None:
+        with task as same:
+            assert_type(same, Claim)
+        assert_type((task.name, task.owner, task.token), tuple[str, str, int])
+        assert_type(task.lost, threading.Event)
+        assert_type(task.renew(), None)
+        assert_type(task.release(), bool)
+        assert_type(task.write(state="done", result=[1]), None)
+    errors: list[type[RuntimeError]] = [LeaseLostError, StaleClaimError]
+    assert errors
+
+
+async def async_leases(mem: AsyncMemory) -> None:
+    async with aio.lock(mem, "summary", wait_s=0) as token:
+        assert_type(token, int)
+    task = await aio.claim(mem, "task", "me", ttl_s=30)
+    assert_type(task, AsyncClaim | None)
+    if task is not None:
+        async with task as same:
+            assert_type(same, AsyncClaim)
+        assert_type(task.lost, asyncio.Event)
+        assert_type(await task.renew(), None)
+        assert_type(await task.release(), bool)
+        assert_type(await task.write(state="done"), None)
+
+
 def losses(warning: DataLossWarning) -> None:
     assert_type(warning.forgotten, int)
     assert_type(warning.repaired, int)
@@ -261,6 +362,26 @@ async def async_mutators(mem: AsyncMemory) -> None:
     assert_type(await mem.tags.intersection_update({1}, {2}), None)
     assert_type(await mem.tags.symmetric_difference_update({1}), None)
     await mem.messages.append()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@retry_on_conflict
+def counted(mem: Memory, by: int) -> str:
+    return str(by)
+
+
+@retry_on_conflict(attempts=3)
+async def counted_later(mem: AsyncMemory) -> int:
+    return 1
+
+
+async def blocks(mem: Memory, amem: AsyncMemory) -> None:
+    assert_type(counted(mem, 1), str)
+    assert_type(await counted_later(amem), int)
+    async with aio.batch(amem) as batched:
+        assert_type(batched, AsyncMemory)
+    async with aio.transaction(amem) as read:
+        assert_type(read, AsyncMemory)
+    assert_type(await aio.compare_and_set(amem, "state", MISSING, 1), bool)
 
 
 async def async_functions(mem: AsyncMemory) -> None:

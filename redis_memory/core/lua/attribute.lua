@@ -14,3 +14,5 @@ local kind, base, shift, inner, size, missed, elements
 -- in a replay: of several keys of a dict, those that are left alone, by the index of their arguments; of
 -- all attributes, those that a `clear` leaves alone, by name, and what finds them
 local passed_over, spare_newer
+-- among several changes that are made as one: the caller's state has been found to be the newest
+local is_assured

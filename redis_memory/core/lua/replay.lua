@@ -1,36 +1,16 @@
 -- Make the changes one after another; each may fail without stopping those behind it.
 local records, takes_all = {}, {assign = true, delete = true, clear = true}
+-- of one change of several: the number and which one it is
+local label
 -- Does the change replace, or remove, all that the attribute held?
 local function is_whole(script)
   return takes_all[script] or operation == 'empty'
 end
 
 local runs = {list = change_list, dict = change_dict, set = change_set, assign = assign, swap = swap,
-  increment = increment, delete = delete, clear = clear}
+  increment = increment, delete = delete, clear = clear, append = extend, mark = mark}
 
 function runs.skip() return {number, 'ok'} end
-
-function runs.append()
-  if not field and operation == 'push' then
-    kind, size = 'l', 0
-    base, shift = format('%013x', version), format('%013x', version)
-    inner = base
-    call('DEL', content)
-  elseif kind ~= 'l' then
-    return refuse(field and 'kind' or 'gone')
-  end
-  appear()
-  push(at + 1)
-  size = size + final - at
-  local descriptor, bytes, parts = format('l%013x %s %s %s %d;', version, base, shift, inner, size), 0, {}
-  call('HSET', memory, name, descriptor)
-  for k = at + 1, final do bytes = bytes + #ARGV[k] end
-  if bytes <= 16384 then
-    for k = at + 1, final do parts[#parts + 1] = #ARGV[k] .. ':' .. ARGV[k] end
-  end
-  announce(#parts > 0 and 'm' or 'c', descriptor, table.concat(parts))
-  return {number, 'ok'}
-end
 
 -- `<length>:<part>` for each part, as one part.
 local function packed(parts)
@@ -43,7 +23,7 @@ local function packed(parts)
 end
 
 local function tell(status, winner, key, at_stamp, value, rest)
-  local parts = {format('%d', number), status, winner, key or '', at_stamp or '', value or ''}
+  local parts = {label or format('%d', number), status, winner, key or '', at_stamp or '', value or ''}
   for _, element in ipairs(rest or {}) do parts[#parts + 1] = element end
   records[#records + 1] = packed(parts)
 end
@@ -128,7 +108,7 @@ end
 
 local function make(script)
   local epoch, cleared_by = match(stored[3] or '', '^(%x+) ?(%x*)$')
-  if script == 'skip' then return runs.skip() end
+  if script == 'skip' or script == 'mark' then return runs[script]() end
   if epoch and epoch > seen and cleared_by ~= tag then
     -- who has cleared what others have cleared has what he wanted
     return script == 'clear' and {number, 'ok'} or refuse('cleared')
@@ -147,6 +127,42 @@ local function make(script)
   return reply
 end
 
+-- Changes that are made as one: each is judged by itself, and none of them can stop the replay.
+local function together()
+  local _, _, _, _, from = pieces_of(at - 1)
+  local to, which = final, 0
+  local undeclared = undeclared_by(from, to)
+  if #undeclared > 4 then return undeclared end
+  policy = policy == 'ask' and 'newest' or policy
+  version = version - 1
+  while from <= to do
+    local script = ARGV[from]
+    name, label = ARGV[from + 1], format('%d.%d', number, which)
+    content, field, version = memory .. ':' .. name, call('HGET', memory, name), version + 1
+    look(from + 3, from + 2 + tonumber(ARGV[from + 2]))
+    local from_next = final + 1
+    local went_well, reply = pcall(make, script)
+    if not went_well then
+      tell('error', '', '', '', type(reply) == 'table' and reply.err or reply)
+    elseif reply[2] ~= 'ok' then
+      tell(reply[2], '', '', '', reply[4], {unpack(reply, 5)})
+    end
+    from, which = from_next, which + 1
+  end
+  name, label = '', nil
+  return {number, 'ok'}
+end
+
+-- What this writer made by a change in a script of its own, before it lost sight of the server, is its own.
+local function adopt(since)
+  survey()
+  local now = field and match(field, '^%l(%x+)') or '-'
+  if now >= since and now <= own then theirs = '0' end
+  if theirs ~= '0' then return end
+  if theirs_shift >= since and theirs_shift <= own then theirs_shift = '0' end
+  note_down(false)
+end
+
 local i, reached, stop = 5, first - 1, nil
 while i <= #ARGV and not stop do
   local script, takes, count = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 6])
@@ -160,7 +176,7 @@ while i <= #ARGV and not stop do
     -- of a run of appends the first ones may have been made before: each of those has one value
     if done > reached then at = at + done - reached end
     local told_before = #records
-    local went_well, reply = pcall(make, script)
+    local went_well, reply = pcall(script == 'together' and together or make, script)
     if not went_well then
       reply = {number, 'error', '', type(reply) == 'table' and reply.err or reply}
     end
@@ -180,11 +196,18 @@ while i <= #ARGV and not stop do
     end
   end
   if number == done then
-    -- sent by itself before its writer lost sight of the server: what it made is the writer's own
-    content, field = memory .. ':' .. name, call('HGET', memory, name)
-    look(from, to)
-    survey()
-    if theirs == '0' then note_down(false) end
+    if script == 'together' then
+      local _, _, names_at, names = pieces_of(from)
+      for k = names_at, names_at + 2 * names - 1, 2 do
+        content, name, field = memory .. ':' .. ARGV[k], ARGV[k], call('HGET', memory, ARGV[k])
+        look(from, to)
+        adopt(match(result, '^%x+') or own)
+      end
+    else
+      content, field = memory .. ':' .. name, call('HGET', memory, name)
+      look(from, to)
+      adopt(own)
+    end
   end
   if not stop then reached = number end
   i = to + 1

@@ -23,7 +23,7 @@ local function swap()
   end
   if not current then return refuse('gone') end
   local value = string.sub(current, begins)
-  if value ~= old then return refuse('conflict', value) end
+  if value ~= old and not is_assured then return refuse('conflict', value) end
   if not kind then
     begin('')
     return describe_scalar('v', new, '')
