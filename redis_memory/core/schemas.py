@@ -48,7 +48,7 @@ class Mark:
         tokens = marks.split(b";")[:-1]
         if self._version is None:
             return self._token in tokens
-        versions = [int(token[1:]) for token in tokens if token.startswith(b"v")]
+        versions = [int(each[1:]) for each in tokens if each[:1] == b"v" and each[1:].isdigit()]
         return max(versions, default=-1) >= self._version
 
     def added_to(self, marks: bytes) -> bytes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Final, TypeVar
+import re
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from redis_memory.cached import UNKNOWN
 from redis_memory.core.calls import Flow
@@ -36,6 +38,16 @@ _ATTEMPTS: Final = 20
 # not stored either, and those that are sets stand in another order in each process.
 _ASIDE: Final = frozenset({"title", "description", "examples", "default", "deprecated"})
 _BY_NAME: Final = frozenset({"properties", "patternProperties", "$defs"})
+
+
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+class _Forms(GenerateJsonSchema):
+    """Says nothing of defaults that are no JSON: they are left out anyway."""
+
+    def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
+        """Nothing."""
 
 
 class Upgrade:
@@ -133,13 +145,12 @@ class Upgrade:
 
     def _check_name(self, name: str) -> None:
         """Can the hook store an attribute of this name, which is not declared?"""
-        reason = "It is not declared" if self._schema.refusal(name) else None
         try:
             self._state.attribute(name)
         except InvalidNameError:
-            reason = "No attribute can have that name"
-        if reason is not None:
-            raise invalid((name,), reason)
+            raise invalid((name,), "No attribute can have that name") from None
+        if self._schema.refusal(name):
+            raise invalid((name,), "It is not declared")
 
 
 def mark_of(schema: Schema) -> Mark:
@@ -161,9 +172,13 @@ def mark_of(schema: Schema) -> Mark:
 def _form(declaration: Declaration) -> Any:
     shape = declaration.shape
     try:
-        return _bare(shape.adapter.json_schema(by_alias=False))
+        return _bare(shape.adapter.json_schema(by_alias=False, schema_generator=_Forms))
     except PydanticUserError:  # there is none for what only Python code can tell
-        return repr(shape.annotation)
+        annotation = shape.annotation
+        while get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        # another one in each process
+        return _ADDRESS.sub("", repr(annotation))
 
 
 def _bare(schema: Any) -> Any:
