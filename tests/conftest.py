@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from redis_memory import AsyncConversationMemory, ConversationMemory
 from tests.faults import FaultProxy
 from tests.leaks import child_processes, running_threads
 from tests.servers import Server, available_binaries
@@ -115,3 +116,39 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
     """A proxy before `server` that forwards everything until it is told otherwise."""
     with FaultProxy(server.url) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def conversation_id() -> str:
+    """An id that no other test uses."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def mem(each_url: str, conversation_id: str) -> Iterator[ConversationMemory]:
+    """An empty memory, on each kind of server."""
+    with ConversationMemory(conversation_id, each_url) as memory:
+        yield memory
+
+
+@pytest.fixture
+def other(each_url: str, conversation_id: str) -> Iterator[ConversationMemory]:
+    """The same memory as another worker opens it: it shares no copy and no writer with `mem`."""
+    with ConversationMemory(conversation_id, each_url) as memory:
+        yield memory
+
+
+@pytest.fixture
+async def async_mem(each_url: str, conversation_id: str) -> AsyncIterator[AsyncConversationMemory]:
+    """An empty async memory, on each kind of server."""
+    async with AsyncConversationMemory(conversation_id, each_url) as memory:
+        yield memory
+
+
+@pytest.fixture
+async def async_other(
+    each_url: str, conversation_id: str
+) -> AsyncIterator[AsyncConversationMemory]:
+    """The same memory as another worker opens it: it shares no copy and no writer."""
+    async with AsyncConversationMemory(conversation_id, each_url) as memory:
+        yield memory

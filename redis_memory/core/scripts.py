@@ -9,6 +9,15 @@ from pathlib import Path
 # Lua makes a function anew at each call, so a script holds those that it needs and no others.
 _ALONE = ("number", "take", "attribute", "given", "alone", "announce")
 _DICT = ("stamped", "nested", "item", "items")
+# Several changes in one script, of any kind.
+_SEVERAL = (
+    *("attribute", "announce", "look", "appear", "several", "burial"),
+    *("scalar_field", "container", "nested", "elements"),
+)
+_ALL = (
+    *("item", "items", "members", "list", "dict", "set", "assign", "swap", "increment"),
+    *("delete", "clear", "extend", "mark", "pieces"),
+)
 _PARTS: dict[str, tuple[str, ...]] = {
     "append": ("number", "append"),
     "scalar": ("number", "scalar"),
@@ -34,26 +43,8 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "delete": (*_ALONE, "stamped", "burial", "delete", "run"),
     "clear": (*_ALONE, "clear", "run"),
     "skip": ("number", "take", "skip"),
-    "batch": (
-        *(
-            "batch",
-            "attribute",
-            "announce",
-            "look",
-            "appear",
-            "burial",
-            "scalar_field",
-            "container",
-        ),
-        *("nested", "elements", "queued", "item", "items", "members", "list", "dict", "set"),
-        *("assign", "swap", "increment", "delete", "clear", "extend", "mark", "pieces", "replay"),
-    ),
-    "together": (
-        *("number", "take", "attribute", "announce", "look", "appear", "stamped", "burial"),
-        *("scalar_field", "container", "nested", "elements", "assured", "item", "items"),
-        *("members", "list", "dict", "set", "assign", "swap", "increment", "delete", "clear"),
-        *("extend", "mark", "pieces", "together", "run"),
-    ),
+    "batch": ("batch", *_SEVERAL, "queued", *_ALL, "replay"),
+    "together": ("number", "take", *_SEVERAL, "stamped", "assured", *_ALL, "together", "run"),
     "lease_acquire": ("lease", "lease_acquire"),
     "lease_renew": ("lease", "lease_renew"),
     "lease_release": ("lease", "lease_release"),

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from redis_memory import ConversationMemory
 from tests.typed.cases import AsyncSupportCase, SupportCase
-
-
-@pytest.fixture
-def conversation_id() -> str:
-    """An id that no other test uses."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture

@@ -39,23 +39,6 @@ local function note_down(replaces_all)
   notes[name] = stamp .. '~' .. tag .. ' ' .. table.concat({made, from, moved, from_shift, own_whole}, ' ')
 end
 
-local function refuse(status, result)
-  return {number, status, field or '', result or ''}
-end
-
-local function refuse_absent()
-  return refuse('absent')
-end
-
-local function refuse_there(item)
-  return refuse('exists', item)
-end
-
-local function begin(_, steps)
-  version = version + (steps or 1) - 1
-  appear()
-end
-
 -- May the index mean another element because of what others did?
 local function shifted()
   return theirs_shift > (match(known, '^l(%x+) ') or '0')
