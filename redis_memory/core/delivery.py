@@ -255,9 +255,9 @@ def _repeated(
     """
     status, result = reply[2], reply[3]
     if status == b"old":
-        turn, status, result = state.writer.settled
-        if turn != call.turn:
+        if call.turn not in state.writer.settled:
             raise InDoubtError("a change was overtaken by others of the same process")
+        status, result = state.writer.settled[call.turn]
     if status == b"error":
         raise _refused(result)
     if status == b"cleared":

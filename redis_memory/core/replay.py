@@ -181,11 +181,9 @@ def settle(state: State) -> Flow[None]:
             use_up_number(state)
         return
     if reply[1] == b"duplicate":
-        writer.settled = (turn, reply[2], reply[3])
+        writer.settle(turn, reply[2], reply[3])
     else:
-        writer.settled = (turn, b"skipped", b"")
-    writer.last = max(writer.last, turn)
-    writer.unsettled = False
+        writer.settle(turn, b"skipped", b"")
 
 
 def use_up_number(state: State) -> None:

@@ -8,13 +8,16 @@ from time import monotonic
 from typing import Any
 
 
+_MOST_SETTLED = 16
+
+
 class Writer:
     """Numbers the changes of one process to one memory.
 
     `unsettled` says that something must be settled before another change takes a number: the one
     after `last` was sent, and no answer has arrived; or changes wait, and `last` is the last of
-    them. `settled` is what the server said of the last one that was: its number, status and
-    result. `window` are the changes that it acknowledged of late, to be made again should it
+    them. `settled` is what the server said of the last ones that were: status and result by number;
+    several, since a signal handler may strike while another one changes the memory. `window` are the changes that it acknowledged of late, to be made again should it
     forget them, and `newest` is a descriptor out of the last answer.
     """
 
@@ -36,7 +39,15 @@ class Writer:
         self.unsettled: bool = False
         # by the monotonic clock
         self.answered_at_s: float = monotonic()
-        self.settled: tuple[int, bytes, bytes] = (0, b"", b"")
+        self.settled: dict[int, tuple[bytes, bytes]] = {}
         self.newest: bytes = b""
         self.window: deque[Any] = deque(maxlen=kept)
         self.kept_bytes: int = 0
+
+    def settle(self, turn: int, status: bytes, result: bytes) -> None:
+        """The server has said what has become of a number that no answer had come for."""
+        self.settled[turn] = status, result
+        if len(self.settled) > _MOST_SETTLED:
+            del self.settled[next(iter(self.settled))]
+        self.last = max(self.last, turn)
+        self.unsettled = False

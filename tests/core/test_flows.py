@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -50,9 +50,16 @@ class Exchange:
 
     def run(self, flow: Flow[T], *replies: Any) -> T:
         """Run a flow to its end, which all the replies must be needed for."""
+        return self._go_on(flow, lambda: next(flow), *replies)
+
+    def finish(self, flow: Flow[T], reply: Any, *replies: Any) -> T:
+        """The same with a flow that waits for a reply already."""
+        return self._go_on(flow, lambda: flow.send(reply), *replies)
+
+    def _go_on(self, flow: Flow[T], step: Callable[[], Call], *replies: Any) -> T:
         left: Iterator[Any] = iter(replies)
         try:
-            call = next(flow)
+            call = step()
             while True:
                 self.note(call)
                 reply = next(left)
@@ -312,6 +319,17 @@ def test_an_interrupted_change_leaves_its_number_open(state: State, exchange: Ex
         flow.throw(KeyboardInterrupt())
     assert exchange.run(flows.assign(state, "y", 2), [b"1", b"skipped", b"", b""], ok(2))
     assert exchange.numbers == [("scalar", b"1"), ("skip", b"1"), ("scalar", b"2")]
+
+
+def test_handlers_that_interrupt_each_other_lose_nothing(state: State, exchange: Exchange) -> None:
+    """Several changes were overtaken before they were sent: each is made under a new number."""
+    outer, inner = flows.assign(state, "a", 1), flows.assign(state, "b", 1)
+    exchange.note(next(outer))
+    exchange.note(next(inner))  # settles the number of `outer` first
+    exchange.note(inner.send([b"1", b"skipped", b"", b""]))
+    assert exchange.run(flows.assign(state, "c", 1), [b"2", b"skipped", b"", b""], ok(3))
+    assert exchange.finish(inner, [b"2", b"duplicate", b"old", b""], ok(4))
+    assert exchange.finish(outer, [b"1", b"duplicate", b"old", b""], ok(5))
 
 
 def test_settling_may_fail_as_well(state: State, exchange: Exchange) -> None:
