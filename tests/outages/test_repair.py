@@ -400,7 +400,9 @@ class Failover:
 
     def lag(self) -> None:
         """Let the replica have all there is, and nothing that comes."""
-        self.primary.client().execute_command("WAIT", "1", "5000")  # type: ignore[no-untyped-call]
+        # not WAIT, which waits for what its own connection has written
+        written = self.primary.info("replication")["master_repl_offset"]
+        wait_until(lambda: self.replica.info("replication")["slave_repl_offset"] >= written)
         self.replica.client().replicaof(HOST, str(free_port()))
 
     def promote(self) -> None:
