@@ -94,7 +94,7 @@ def hear(state: State, message: bytes) -> None:
 
 
 def follow(state: State, session: int) -> None:
-    """From now on every change of the memory is heard of; with session 0, none is any more."""
+    """From now on every change of the memory is heard of; none any more where `session` is 0."""
     if state.session != session:
         # what an earlier session told may have been lost by the server since: everything is read
         # again, and what is stored now counts
