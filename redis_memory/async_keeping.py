@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from redis_memory.core.calls import Call, Flow
 from redis_memory.core.clock import now_us
 from redis_memory.core.leases import Lease
-from redis_memory.errors import RedisMemoryError
 from redis_memory.link.async_driver import AsyncDriver
+from redis_memory.link.steps import async_driven
 
 T = TypeVar("T")
 
@@ -33,7 +31,7 @@ class Kept:
         else:
             link = self.driver.attach()
             # not by the driver: a task that is in a block of this memory has its lock
-            await _executed(self.lease.tending(), link.execute)
+            await async_driven(self.lease.tending(), link.execute)
             if self.driver.is_closed and link.users < 1:  # it was closed meanwhile
                 await link.close()
         if self.lease.is_lost:
@@ -118,19 +116,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-async def _executed(flow: Flow[T], execute: Callable[[Call], Awaitable[Any]]) -> T:
-    """Run a flow to its end."""
-    try:
-        call = next(flow)
-        while True:
-            try:
-                reply = await execute(call)
-            except RedisMemoryError as error:
-                call = flow.throw(error)
-            else:
-                call = flow.send(reply)
-    except StopIteration as end:
-        result: T = end.value
-        return result

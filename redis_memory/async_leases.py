@@ -87,7 +87,7 @@ class Holding:
         self._keeper.drop(self.kept)
         try:
             was_held = await self.core.run(self.lease.leaving())
-        except BaseException:
+        except BaseException:  # also a cancellation: it may still be held, and is released later
             self._forsake()
             raise
         self._forsake.detach()

@@ -12,7 +12,8 @@ from redis_memory.async_core import AsyncCore
 from redis_memory.attention import Attention, Signal, Wanted
 from redis_memory.core.calls import Flow
 from redis_memory.core.watching import Change, Watcher
-from redis_memory.errors import ClosedError, OfflineError, RedisMemoryError
+from redis_memory.errors import ClosedError, OfflineError
+from redis_memory.link.steps import async_driven
 
 T = TypeVar("T")
 
@@ -49,22 +50,11 @@ class TaskBell:
 async def run(core: AsyncCore, bell: TaskBell, steps: Generator[Flow[Any] | float, Any, T]) -> T:
     """Run what yields flows, and seconds to wait for the bell."""
     bell.attach()
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result: Any
-                if isinstance(step, (int, float)):
-                    result = await bell.wait(step)
-                else:
-                    result = await core.run(step)
-            except RedisMemoryError as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        found: T = end.value
-        return found
+
+    async def do(step: Flow[Any] | float) -> Any:
+        return await (bell.wait(step) if isinstance(step, (int, float)) else core.run(step))
+
+    return await async_driven(steps, do)
 
 
 class AsyncWatch(AsyncIterator[Change]):

@@ -32,7 +32,7 @@ class _Together(AbstractContextManager[M]):
         try:
             self._block = core.driver.begin_block(self._owner, is_strict=self._is_strict)
             return self._memory
-        except BaseException:
+        except BaseException:  # also a signal: a block that nobody entered is never left
             core.driver.drop_block(self._owner)
             raise
 

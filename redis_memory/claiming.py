@@ -30,7 +30,7 @@ def under(lease: Lease, core: Core, names: set[str]) -> Iterator[None]:
     core.seen.missing.difference_update(names)
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # also a signal: what the block has changed here is undone
         core.forget_block(missing)
         if isinstance(error, ConflictError) and lease.name in error.names:
             lease.is_lost = not lease.is_given_up

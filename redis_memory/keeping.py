@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from redis_memory.core.calls import Call, Flow
 from redis_memory.core.clock import now_us
 from redis_memory.core.leases import Lease
-from redis_memory.errors import RedisMemoryError
 from redis_memory.link.driver import Driver
+from redis_memory.link.steps import driven
 
 T = TypeVar("T")
 
@@ -39,7 +37,7 @@ class Kept:
             self.lease.is_lost = True
         else:
             # not by the driver: whoever is in a block of this memory has its lock
-            _executed(self.lease.tending(), link.execute)
+            driven(self.lease.tending(), link.execute)
             if driver.is_closed and link.users < 1:  # it was closed meanwhile
                 link.close()
         if self.lease.is_lost:
@@ -115,19 +113,3 @@ class Keeper:
 
 keeper: Final = Keeper()
 os.register_at_fork(after_in_child=keeper.after_fork)
-
-
-def _executed(flow: Flow[T], execute: Callable[[Call], Any]) -> T:
-    """Run a flow to its end."""
-    try:
-        call = next(flow)
-        while True:
-            try:
-                reply = execute(call)
-            except RedisMemoryError as error:
-                call = flow.throw(error)
-            else:
-                call = flow.send(reply)
-    except StopIteration as end:
-        result: T = end.value
-        return result

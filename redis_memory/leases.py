@@ -91,7 +91,7 @@ class Holding:
         keeper.drop(self.kept)
         try:
             was_held = self.core.run(lease.leaving())
-        except BaseException:
+        except BaseException:  # also a signal: it may still be held, and is released later
             self._forsake()
             raise
         self._forsake.detach()

@@ -11,7 +11,8 @@ from redis_memory.attention import Attention, Signal, Wanted
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import EXISTS
 from redis_memory.core.watching import Change, Watcher
-from redis_memory.errors import ClosedError, OfflineError, RedisMemoryError
+from redis_memory.errors import ClosedError, OfflineError
+from redis_memory.link.steps import driven
 from redis_memory.memory import BlockingCore, Memory, core_of
 
 T = TypeVar("T")
@@ -36,18 +37,11 @@ class ThreadBell:
 
 def run(core: BlockingCore, bell: ThreadBell, steps: Generator[Flow[Any] | float, Any, T]) -> T:
     """Run what yields flows, and seconds to wait for the bell."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = bell.wait(step) if isinstance(step, (int, float)) else core.run(step)
-            except RedisMemoryError as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        found: T = end.value
-        return found
+
+    def do(step: Flow[Any] | float) -> Any:
+        return bell.wait(step) if isinstance(step, (int, float)) else core.run(step)
+
+    return driven(steps, do)
 
 
 class Watch(Iterator[Change]):

@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], T], limit_s: float = 5.0, *, what: str = 
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(_message(limit_s, what, value))
-        time.sleep(_PAUSE_S)
+        time.sleep(_PAUSE_S)  # between two looks at the condition
     return value
 
 

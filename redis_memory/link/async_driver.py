@@ -165,7 +165,7 @@ class AsyncDriver:
             away = attached.link.away
             flow = beginning(self.state, owner, is_strict=is_strict, away=away)
             block = await self._run_alone(flow, attached)
-        except BaseException:
+        except BaseException:  # also a cancellation: nobody else would release the lock
             attached.lock.release()
             raise
         self._block_lock = attached.lock
