@@ -7,6 +7,7 @@ plain values; `load` makes of those again what the annotation says.
 from __future__ import annotations
 
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 import pydantic
@@ -26,6 +27,11 @@ from redis_memory.typed.storing import storable
 _KNOWS_NAMES = tuple(map(int, pydantic.VERSION.split(".")[:2])) >= (2, 11)
 _GIVEN: Final[dict[str, Any]] = {"by_alias": True, "by_name": True} if _KNOWS_NAMES else {}
 STORED: Final[dict[str, Any]] = {"by_alias": False, "by_name": True} if _KNOWS_NAMES else {}
+# Where an int is declared, pydantic turns a Decimal into one digit by digit: 1E+999999999 would
+# hold up every worker that reads it, for good. Up to this exponent it takes 4 ms.
+_MOST_DIGITS: Final = 100_000
+_SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_PLURAL: Final[tuple[Any, ...]] = (list, tuple, set, frozenset)
 
 
 class Shape:
@@ -66,6 +72,7 @@ class Shape:
         return self._adapter
 
     def _validated(self, value: Any, where: Where, **how: Any) -> Any:
+        _refuse_endless(value, where)
         try:
             return self.adapter.validate_python(value, **how)
         except ValidationError as error:
@@ -120,6 +127,7 @@ class Shape:
     def check(self, plain: Any, where: Where, first: int = 0) -> None:
         """Refuse a stored container that does not fit; of a list, its elements from `first` on."""
         part = plain[first:] if first else plain
+        _refuse_endless(part, where)
         try:
             fitting = self.adapter.validate_python(part, strict=False, **STORED)
         except ValidationError as error:
@@ -167,6 +175,9 @@ class Anything(Shape):
                 return self.dump(value, where)
         return value
 
+    def check(self, plain: Any, where: Where, first: int = 0) -> None:
+        """Refuse nothing."""
+
     def may_hold(self, plain: Any) -> bool:  # noqa: ARG002 - everything fits
         """Always."""
         return True
@@ -187,6 +198,28 @@ def _without_views(value: Any) -> Any:
         return {key: _without_views(each) for key, each in value.items()}
     copied = getattr(kind, "_declared_copy", None)
     return value if copied is None else copied(value)
+
+
+def _refuse_endless(value: Any, where: Where) -> None:
+    if _is_endless(value):
+        reason = f"a Decimal in it has an exponent beyond {_MOST_DIGITS:,}"
+        raise invalid(where, reason)
+
+
+def _is_endless(value: Any) -> bool:
+    """Is there a Decimal in it, or in its parts, of too many digits to be written out?
+
+    Of proxies it looks at the storage, as pydantic does.
+    """
+    if type(value) in _SCALARS:
+        return False
+    if isinstance(value, Decimal):
+        return value.is_finite() and abs(value.adjusted()) > _MOST_DIGITS
+    if isinstance(value, dict):
+        return any(_is_endless(part) for item in dict.items(value) for part in item)
+    return any(
+        any(map(_is_endless, base.__iter__(value))) for base in _PLURAL if isinstance(value, base)
+    )
 
 
 def _unusable(annotation: Any, error: Exception) -> TypeError:

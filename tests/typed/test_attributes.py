@@ -54,6 +54,13 @@ FITTING: dict[str, Any] = {
     "anything": {"free": [1, {2}]},
 }
 
+# as an int it would take for ever
+ENDLESS = Decimal("1E+999999999999999999")
+
+
+class Subclass(list[Any]):
+    """A list of a kind of its own."""
+
 
 @pytest.mark.parametrize("name", FITTING)
 def test_what_was_assigned_is_read(case: SupportCase, other: SupportCase, name: str) -> None:
@@ -82,6 +89,10 @@ def test_what_was_assigned_is_read(case: SupportCase, other: SupportCase, name: 
         ("short", ["a", "b", "c"], "short"),
         ("span", {"low": 11}, "span"),
         ("pet", {"kind": "fish"}, "pet"),
+        ("total", ENDLESS, "total"),
+        ("profile", {"name": "a", "age": ENDLESS}, "profile"),
+        ("by_color", {ENDLESS: 1}, "by_color"),
+        ("grid", {"a": Subclass([1, Decimal("1E-999999999")])}, "grid"),
     ],
 )
 def test_what_does_not_fit_is_not_sent(
@@ -143,7 +154,14 @@ def test_a_default_is_fresh_for_each_reader(case: SupportCase) -> None:
 
 @pytest.mark.parametrize(
     ("name", "stored"),
-    [("state", "odd"), ("messages", [{"role": 1}]), ("profile", {"age": -1}), ("short", [1])],
+    [
+        ("state", "odd"),
+        ("messages", [{"role": 1}]),
+        ("profile", {"age": -1}),
+        ("short", [1]),
+        ("count", ENDLESS),
+        ("profile", {"age": ENDLESS}),
+    ],
 )
 def test_what_no_longer_fits_is_told_where_it_is_read(
     case: SupportCase, plain: ConversationMemory, name: str, stored: object
