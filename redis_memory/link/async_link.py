@@ -141,7 +141,11 @@ class AsyncLink(Circuit):
         if call.replicas >= 0:
             self._idle.append(connection)
         if is_refused:
-            raise failures.from_reply(reply)
+            refusal = failures.from_reply(reply)
+            if isinstance(refusal, LinkFailureError):
+                # another server may have taken its place: the next connection looks for it
+                await self._drop_idle()
+            raise refusal
         return reply
 
     async def _exchanged(self, call: Call) -> tuple[Any, Any]:
@@ -217,13 +221,13 @@ class AsyncLink(Circuit):
         except BaseException:  # a signal or cancellation too: its reply is still to come
             await self._drop(connection)
             raise
-        if not self.is_verified and not address.is_fake:
+        if (address.must_lead or not self.is_verified) and not address.is_fake:
             await self._greet(connection)
             self.is_verified = True
         return connection
 
     async def _greet(self, connection: Any) -> None:
-        steps = greeting(self.address.label)
+        steps = greeting(self.address.label, must_lead=self.address.must_lead)
         reply = None
         try:
             while True:

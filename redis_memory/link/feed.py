@@ -23,7 +23,9 @@ from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.ear import Ear, FakeEar, SocketEar
 from redis_memory.link.failures import LinkFailureError
+from redis_memory.link.greeting import check_role
 from redis_memory.link.link import FIRST_PAUSE_S, reconnecting
+from redis_memory.link.wire import ConnectionWire
 
 _log = logging.getLogger("redis_memory")
 
@@ -246,8 +248,11 @@ class Feed:
         """Listen; yields after each look at what has arrived."""
         if self.address.prepare is not None:
             self.address.prepare()
+        target = self.address.target()
         connection = self._connection = self.address.connection()
         connection.connect()
+        if self.address.must_lead:
+            check_role(self.address.label, ConnectionWire(connection).send(b"HELLO"))
         is_fake = self.address.is_fake
         ear: Ear = FakeEar(connection) if is_fake else SocketEar(connection, wake)
         session = Subscriptions(next(_sessions))
@@ -258,6 +263,8 @@ class Feed:
             while True:
                 with self._lock:
                     touched, self._touched = self._touched, set()
+                if self.address.target() != target:
+                    raise LinkFailureError("the primary is another server now", in_doubt=False)
                 commands = session.commands(touched, self._followed)
                 if pulse.is_due(self._timeout_s):
                     commands.append((b"PING",))

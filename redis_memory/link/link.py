@@ -196,7 +196,11 @@ class Link(Circuit):
             self._idle.append(wire)
         self.is_online = True
         if isinstance(reply, Exception):
-            raise failures.from_reply(reply)
+            refusal = failures.from_reply(reply)
+            if isinstance(refusal, LinkFailureError):
+                # another server may have taken its place: the next connection looks for it
+                self._drop_idle()
+            raise refusal
         return reply
 
     def _replicated(self, wire: Wire) -> int:
@@ -278,13 +282,13 @@ class Link(Circuit):
         except BaseException:  # a signal or cancellation too: its reply is still to come
             connection.disconnect()
             raise
-        if not self.is_verified and not address.is_fake:
+        if (address.must_lead or not self.is_verified) and not address.is_fake:
             self._greet(wire)
             self.is_verified = True
         return wire
 
     def _greet(self, wire: Wire) -> None:
-        steps = greeting(self.address.label)
+        steps = greeting(self.address.label, must_lead=self.address.must_lead)
         reply = None
         try:
             while True:

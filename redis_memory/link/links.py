@@ -17,7 +17,7 @@ from typing import Any, Final
 from redis_memory.core.state import State
 from redis_memory.core.writer import Writer
 from redis_memory.errors import RedisMemoryError
-from redis_memory.link import address, credentials
+from redis_memory.link import address, credentials, seeds, sentinel
 from redis_memory.link.address import Address
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.link import Link
@@ -133,7 +133,10 @@ def address_for(settings: Settings, client: Any, *, is_async: bool = False) -> A
     """
     if client is not None:
         return address.of_client(client, settings, is_async=is_async)
-    credentials.remember(settings.address)
+    url = settings.address
+    credentials.remember(url)
+    if url is not None and seeds.kind_of(url) == seeds.SENTINEL:
+        return sentinel.of_settings(settings, url, is_async=is_async)
     return address.of_settings(settings, is_async=is_async)
 
 
@@ -146,7 +149,8 @@ def server_key(settings: Settings, client: Any) -> tuple[Any, ...]:
     """What tells one server from another."""
     if client is not None:
         return (client,)
-    return settings.address, settings.embedded, settings.embedded_linger_s
+    watched = settings.sentinel_username, settings.sentinel_password
+    return settings.address, settings.embedded, settings.embedded_linger_s, watched
 
 
 def reuse_writer(link: Link | AsyncLink, state: State) -> None:
