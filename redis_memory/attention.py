@@ -16,6 +16,7 @@ from redis_memory.errors import OfflineError, WaitTimeoutError
 from redis_memory.face import Core
 from redis_memory.link.feed import Feed
 from redis_memory.link.feeds import feed_for
+from redis_memory.link.node_feeds import FeedLane
 
 T = TypeVar("T")
 
@@ -58,7 +59,8 @@ class Attention:
 
     def __init__(self, core: Core, listener: Listener) -> None:
         self.state: State = core.state
-        self.feed: Feed = feed_for(core.settings, core.client)
+        memory = self.state.keys.memory
+        self.feed: Feed | FeedLane = feed_for(core.settings, core.client, memory)
         self.patience_s: float = core.settings.feed_timeout_s
         self.state.listeners[listener] = None
         self.feed.follow(self.state, self.patience_s)
@@ -169,6 +171,6 @@ class Wanted:
         )
 
 
-def _leave(feed: Feed, state: State, listener: Listener) -> None:
+def _leave(feed: Feed | FeedLane, state: State, listener: Listener) -> None:
     state.listeners.pop(listener, None)
     feed.leave(state)

@@ -14,6 +14,7 @@ from redis_memory.core.attributes import Copy
 from redis_memory.core.state import State
 from redis_memory.link.feed import Feed
 from redis_memory.link.feeds import feed_for
+from redis_memory.link.node_feeds import FeedLane
 from redis_memory.settings import Settings
 
 
@@ -50,10 +51,10 @@ class CachedReads:
         self.client: Any = client
         self.patience_s: float = settings.feed_timeout_s
         self.is_cached: bool = settings.read_mode == "cached"
-        self._feed: Feed | None = None
+        self._feed: Feed | FeedLane | None = None
         self._leave: weakref.finalize[..., CachedReads] | None = None
         if self.is_cached:
-            self._feed = feed = feed_for(settings, client)
+            self._feed = feed = feed_for(settings, client, self.state.keys.memory)
             feed.follow(self.state, settings.feed_timeout_s)
             self._leave = weakref.finalize(self, feed.leave, self.state)
             self._leave.atexit = False
