@@ -28,6 +28,10 @@ class NodeFeed(Feed):
         self._hub = hub
         self._place: Place | None = address.place
 
+    def _is_needed(self) -> bool:
+        # who only finds out where the nodes are does not wait for others to come
+        return bool(self._followed) if self._place is None else super()._is_needed()
+
     def _greet(self, connection: Any) -> None:
         self._hub.settle()
         # the newer protocol lets a connection that listens read as well
