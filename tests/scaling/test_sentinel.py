@@ -125,6 +125,18 @@ def test_servers_and_sentinels_have_passwords_of_their_own(open_face: OpenFace, 
             denied.read("topic")
 
 
+def test_sentinels_may_know_a_user_who_asks_and_nothing_else(
+    open_face: OpenFace, name: str
+) -> None:
+    """`+sentinel|masters` is enough to be told where the primary is."""
+    lines = ["user asker on >outer -@all +sentinel|masters"]
+    with Service(sentinel_lines=lines) as service:
+        asker = {"sentinel_username": "asker", "sentinel_password": "outer"}
+        face = open_face(name, service.url, **asker)
+        face.assign("topic", "billing")
+        assert face.read("topic") == "billing"
+
+
 def test_a_service_without_sentinels_is_away(open_face: OpenFace, name: str) -> None:
     """When no Sentinel answers, changes wait, and the call is back in time."""
     face = open_face(name, f"redis+sentinel://127.0.0.1:{free_port()}/main", close_timeout_s=0)
