@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.binaries import default_binary
+from tests.certificates import Certificates
 from tests.children import start_child
 from tests.servers import HOST, Server, free_port
 from tests.waiting import wait_until
@@ -25,6 +26,7 @@ SERVICE = "main"
 START_LIMIT_S = 15.0
 FAILOVER_LIMIT_S = 30.0
 _DOWN_AFTER_MS = 300
+_SENTINELS = 3
 _PRIMARIES = 3
 _SLOTS = 16384
 _NODE_TIMEOUT_MS = 800
@@ -39,8 +41,11 @@ def plain_client(port: int, password: str | None = None) -> redis.Redis:
 class Watchman:
     """One Sentinel process in a folder of its own."""
 
-    def __init__(self, binary: Path, primary_port: int, *lines: str) -> None:
+    def __init__(
+        self, binary: Path, primary_port: int, *lines: str, certificates: Certificates | None
+    ) -> None:
         self.port = free_port()
+        self.tls_port = free_port(9_000, 300) if certificates is not None else 0
         self._binary = binary
         self._folder = Path(tempfile.mkdtemp(prefix="rm-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,6 +56,7 @@ class Watchman:
             f"sentinel monitor {SERVICE} {HOST} {primary_port} 2",
             f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
             f"sentinel failover-timeout {SERVICE} 2000",
+            *(" ".join(line) for line in _secured(certificates, self.tls_port).items()),
             *lines,
         ]
         (self._folder / "sentinel.conf").write_text("\n".join([*configuration, ""]))
@@ -63,6 +69,8 @@ class Watchman:
         return self
 
     def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError((self._folder / "sentinel.log").read_text(errors="replace")[-2000:])
         try:
             socket.create_connection((HOST, self.port), 1.0).close()
         except OSError:
@@ -83,16 +91,29 @@ class Watchman:
 
 
 class _Group:
-    """Servers that are closed together."""
+    """Servers that are closed together. With certificates they speak TLS to each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: Certificates | None) -> None:
         self._stack = ExitStack()
+        self._certificates = certificates
         self.servers: dict[int, Server] = {}
+        self._tls_ports: dict[int, int] = {}
 
-    def _server(self, *arguments: Any, **options: Any) -> Server:
-        server = self._stack.enter_context(Server(*arguments, tcp=True, **options))
+    def _server(self, binary: Path, **options: Any) -> Server:
+        tls_port = free_port(9_000, 300) if self._certificates is not None else 0
+        for name, value in _secured(self._certificates, tls_port).items():
+            options[name.replace("-", "_")] = value
+        server = self._stack.enter_context(Server(binary, tcp=True, **options))
         self.servers[server.port] = server
+        self._tls_ports[server.port] = tls_port
         return server
+
+    def _known_port(self, server: Server) -> int:
+        """The port by which the others know a server."""
+        return self._tls_ports[server.port] or server.port
+
+    def _server_at(self, port: int) -> Server:
+        return next(one for one in self.servers.values() if self._known_port(one) == port)
 
     def close(self) -> None:
         """End all of them."""
@@ -123,19 +144,27 @@ class Service(_Group):
         replicas: int = 1,
         sentinel_lines: Sequence[str] = (),
         sentinel_password: str | None = None,
+        certificates: Certificates | None = None,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(certificates)
         binary = binary or default_binary()
         self._password = sentinel_password
         try:
             first = self._server(binary, **options)
             for _ in range(replicas):
-                self._server(binary, replica_of=first, **options)
-            self.sentinels = [Watchman(binary, first.port, *sentinel_lines) for _ in range(3)]
-            for sentinel in self.sentinels:
+                followed = {"replicaof": f"{HOST} {self._known_port(first)}"}
+                if options.get("password"):
+                    followed["masterauth"] = options["password"]
+                self._server(binary, **followed, **options)
+            self.sentinels: list[Watchman] = []
+            while len(self.sentinels) < _SENTINELS:
+                # one after the other: a port is free only until somebody else takes it
+                sentinel = Watchman(
+                    binary, self._known_port(first), *sentinel_lines, certificates=certificates
+                )
                 self._stack.callback(sentinel.close)
-                sentinel.start()
+                self.sentinels.append(sentinel.start())
             wait_until(lambda: self._is_ready(replicas), START_LIMIT_S, what="the Sentinels")
         except BaseException:
             self.close()
@@ -160,14 +189,15 @@ class Service(_Group):
     @property
     def url(self) -> str:
         """The address of the service."""
-        hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{hosts}/{SERVICE}"
+        scheme = "redis" if self._certificates is None else "rediss"
+        hosts = ",".join(f"{HOST}:{one.tls_port or one.port}" for one in self.sentinels)
+        return f"{scheme}+sentinel://{hosts}/{SERVICE}"
 
     @property
     def primary(self) -> Server:
         """The server that the Sentinels call the primary."""
         _, port = self._ask(self.sentinels[-1], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-        return self.servers[int(port)]
+        return self._server_at(int(port))
 
     def fail_over(self) -> None:
         """Have the Sentinels make a replica the primary, though nothing is wrong."""
@@ -189,8 +219,9 @@ class Service(_Group):
 
     def wait_for_another(self, lost: Server) -> Server:
         """Wait until the Sentinels have another primary; it."""
+        port = self._known_port(lost)
         wait_until(
-            lambda: all(self._leads(sentinel) != lost.port for sentinel in self.sentinels),
+            lambda: all(self._leads(sentinel) != port for sentinel in self.sentinels),
             FAILOVER_LIMIT_S,
             what="the failover",
         )
@@ -206,8 +237,17 @@ class Cluster(_Group):
     A dead primary is replaced within about two seconds. Cost: about two seconds to start.
     """
 
-    def __init__(self, binary: Path | None = None, *, replicas: int = 1, **options: Any) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        binary: Path | None = None,
+        *,
+        replicas: int = 1,
+        certificates: Certificates | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(certificates)
+        if certificates is not None:
+            options["tls_cluster"] = "yes"
         binary = binary or default_binary()
         try:
             members = [
@@ -237,7 +277,7 @@ class Cluster(_Group):
             ask(server, "CLUSTER SET-CONFIG-EPOCH", number + 1)
         for server in members[1:]:
             bus = server.client().config_get("cluster-port")["cluster-port"]
-            ask(members[0], "CLUSTER MEET", HOST, server.port, bus)
+            ask(members[0], "CLUSTER MEET", HOST, self._known_port(server), bus)
         wait_until(
             lambda: all(_knows(server, len(members)) for server in members),
             START_LIMIT_S,
@@ -265,8 +305,10 @@ class Cluster(_Group):
     @property
     def url(self) -> str:
         """The address of the cluster, by three of its nodes."""
-        hosts = ",".join(f"{HOST}:{port}" for port in list(self.servers)[:_PRIMARIES])
-        return f"redis+cluster://{hosts}"
+        scheme = "redis" if self._certificates is None else "rediss"
+        ports = [self._known_port(server) for server in self.servers.values()]
+        hosts = ",".join(f"{HOST}:{port}" for port in ports[:_PRIMARIES])
+        return f"{scheme}+cluster://{hosts}"
 
     def primary_of(self, slot: int) -> Server:
         """The server that serves a slot, as most of those that run believe."""
@@ -330,6 +372,20 @@ class Cluster(_Group):
         for server in (target, *self.servers.values()):
             if server.running and server.info("replication")["role"] == "master":
                 ask(server, "CLUSTER SETSLOT", slot, "NODE", self.node_id(target))
+
+
+def _secured(certificates: Certificates | None, port: int) -> dict[str, str]:
+    """The directives for a TLS port, by which a server reaches the others too."""
+    if certificates is None:
+        return {}
+    return {
+        "tls-port": str(port),
+        "tls-cert-file": str(certificates.certificate),
+        "tls-key-file": str(certificates.key),
+        "tls-ca-cert-file": str(certificates.ca),
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",
+    }
 
 
 def ask(server: Server, command: str, *arguments: Any) -> Any:

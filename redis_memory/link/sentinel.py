@@ -8,10 +8,15 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from redis_memory.errors import AccessDeniedError, ConfigurationError
+from redis_memory.errors import AccessDeniedError, ConfigurationError, RedisMemoryError
 from redis_memory.link import seeds
 from redis_memory.link.address import Address, own_options
-from redis_memory.link.failures import from_connecting
+from redis_memory.link.failures import (
+    LinkFailureError,
+    class_names,
+    from_connecting,
+    from_greeting,
+)
 from redis_memory.link.seeds import Place
 from redis_memory.settings import Settings
 
@@ -42,23 +47,53 @@ class Service:
 
         # anew each time: their pools hold locks, which a fork would copy as they are
         sentinels: Any = Sentinel(self._hosts, sentinel_kwargs=dict(self._options))  # type: ignore[no-untyped-call]
+        failure: RedisMemoryError | LinkFailureError | None = None
         try:
-            host, port = sentinels.discover_master(self._name)
-        except (RedisError, OSError) as error:
-            failure = from_connecting(error, self._label)
-            # redis-py counts a refused password as one more Sentinel that cannot be reached
-            if "AuthenticationError" in str(error):
-                failure = AccessDeniedError(
-                    f"the Sentinels of {self._label} refuse this user or password: set "
-                    "sentinel_username and sentinel_password"
-                )
-            raise failure from error
+            for place, client in zip(self._hosts, sentinels.sentinels, strict=True):
+                try:
+                    state = self._told(client).get(self._name)
+                except (RedisMemoryError, LinkFailureError) as error:
+                    failure = failure if isinstance(failure, RedisMemoryError) else error
+                    continue
+                if state and sentinels.check_master_state(state, self._name):
+                    self._hosts = (place, *(other for other in self._hosts if other != place))
+                    self.primary = (state["ip"], int(state["port"]))
+                    return
         finally:
-            answered = sentinels.sentinels[0].connection_pool.connection_kwargs
             sentinels.close()
-        first = (answered["host"], answered["port"])
-        self._hosts = (first, *(place for place in self._hosts if place != first))
-        self.primary = (host, int(port))
+        raise failure or LinkFailureError(
+            f"no Sentinel of {self._label} knows of a primary now", in_doubt=False
+        )
+
+    def _told(self, client: Any) -> Any:
+        """What a Sentinel knows of all services.
+
+        Not by `discover_master`: it takes a refused password, or certificate, for one more Sentinel
+        that cannot be reached.
+        """
+        first = client.connection_pool.make_connection()
+        try:
+            first.connect()
+        except (RedisError, OSError) as error:
+            raise self._translated(from_connecting(error, self._label)) from error
+        finally:
+            first.disconnect()
+        try:
+            return client.sentinel_masters()
+        except (RedisError, OSError) as error:
+            is_denied = "AuthenticationError" in class_names(error)
+            translate = from_connecting if is_denied else from_greeting
+            raise self._translated(translate(error, self._label)) from error
+
+    def _translated(
+        self, error: RedisMemoryError | LinkFailureError
+    ) -> RedisMemoryError | LinkFailureError:
+        if isinstance(error, AccessDeniedError):
+            return AccessDeniedError(
+                f"the Sentinels of {self._label} refuse this user or password: set "
+                "sentinel_username and sentinel_password"
+            )
+        return error
 
 
 @dataclass(frozen=True)
@@ -73,8 +108,8 @@ class ServiceAddress(Address):
 
     def connection(self) -> Any:
         """A new connection to the primary that was found last."""
-        host, port = self.target() or ("", 0)
-        return self.connection_class(**self.options, host=host, port=port)
+        host, port = self.target() or (self.options["host"], self.options["port"])
+        return self.connection_class(**{**self.options, "host": host, "port": port})
 
 
 def of_settings(settings: Settings, url: str, *, is_async: bool = False) -> Address:
@@ -87,7 +122,8 @@ def of_settings(settings: Settings, url: str, *, is_async: bool = False) -> Addr
     name, database = (*named.path, "0", "")[:2]
     if len(named.path) not in (1, 2) or not database.isdecimal():
         raise ConfigurationError(f"write {named.kind}://host:port,host:port/service[/database]")
-    own = {**own_options(settings), "driver_info": None}
+    host, port = named.hosts[0]
+    own = {**own_options(settings), "driver_info": None, "host": host, "port": port}
     service = _service(settings, url, name)
     return ServiceAddress(
         named.label,
@@ -111,6 +147,7 @@ def _service(settings: Settings, url: str, name: str) -> Service:
         options = {
             **{option: value for option, value in named.options.items() if option != "db"},
             **own_options(settings),
+            "driver_info": None,
             "socket_timeout": timeout_s,
             "socket_connect_timeout": timeout_s,
             "username": user,

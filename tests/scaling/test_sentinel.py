@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from redis.sentinel import Sentinel
 
 from redis_memory import AccessDeniedError, ConfigurationError, ConversationMemory, status
@@ -15,7 +16,7 @@ from redis_memory.settings import Settings
 from tests.groups import SERVICE, Service
 from tests.outages.faces import Awaited, Blocking
 from tests.scaling.load import Load, OpenFace, losses, lost_in
-from tests.servers import free_port
+from tests.servers import HOST, free_port
 from tests.waiting import wait_until
 
 
@@ -78,11 +79,13 @@ def test_a_replica_is_never_taken_for_the_primary(
     service.fail_over()
     service.wait_for_demotion(before)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Sentinel, "discover_master", lambda *_: ("127.0.0.1", before.port))
+        patch.setattr(Sentinel, "check_master_state", lambda *_: True)
+        told = {"ip": HOST, "port": before.port}
+        patch.setattr(redis.Redis, "sentinel_masters", lambda _: {SERVICE: told})
         late = open_face(name, service.url, timeout_s=0.31)
-        told = late.status()
-        assert not told.online
-        assert "replica" in str(told.reason)
+        shown = late.status()
+        assert not shown.online
+        assert "replica" in str(shown.reason)
     wait_until(lambda: late.status().online, 5.0)
     assert late.read("topic") == "billing"
 
@@ -120,9 +123,10 @@ def test_servers_and_sentinels_have_passwords_of_their_own(open_face: OpenFace, 
         pickled = pickle.dumps(memory)
         assert b"inner" not in pickled
         assert b"outer" not in pickled
-        denied = open_face(name, url, sentinel_password="wrong")
-        with pytest.raises(AccessDeniedError, match=r"Sentinels .* refuse"):
-            denied.read("topic")
+        for wrong in ("wrong", None):
+            denied = open_face(name, url, sentinel_password=wrong)
+            with pytest.raises(AccessDeniedError, match=r"Sentinels .* refuse"):
+                denied.read("topic")
 
 
 def test_sentinels_may_know_a_user_who_asks_and_nothing_else(
