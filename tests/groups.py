@@ -235,6 +235,9 @@ class Cluster(_Group):
     """Three primaries with a replica each, in one cluster.
 
     A dead primary is replaced within about two seconds. Cost: about two seconds to start.
+
+    Args:
+        spare: One more primary, without slots.
     """
 
     def __init__(
@@ -243,9 +246,11 @@ class Cluster(_Group):
         *,
         replicas: int = 1,
         certificates: Certificates | None = None,
+        spare: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(certificates)
+        self.spare: Server | None = None
         if certificates is not None:
             options["tls_cluster"] = "yes"
         binary = binary or default_binary()
@@ -261,8 +266,10 @@ class Cluster(_Group):
                         **options,
                     },
                 )
-                for _ in range(_PRIMARIES * (1 + replicas))
+                for _ in range(_PRIMARIES * (1 + replicas) + spare)
             ]
+            if spare:
+                self.spare = members[-1]
             self._join(members)
         except BaseException:
             self.close()
@@ -283,6 +290,7 @@ class Cluster(_Group):
             START_LIMIT_S,
             what="the cluster's nodes to know each other",
         )
+        others = [server for server in others if server is not self.spare]
         for number, server in enumerate(others):
             primary = ask(primaries[number % _PRIMARIES], "CLUSTER MYID").decode()
             wait_until(lambda: _is_taken(server, "CLUSTER REPLICATE", primary), START_LIMIT_S)  # noqa: B023
@@ -292,7 +300,8 @@ class Cluster(_Group):
         for server in members:
             rows = ask(server, "CLUSTER SLOTS")
             nodes = {int(node[1]) for row in rows for node in row[2:]}
-            if b"cluster_state:ok" not in ask(server, "CLUSTER INFO") or len(nodes) < len(members):
+            serving = len(members) - (self.spare is not None)
+            if b"cluster_state:ok" not in ask(server, "CLUSTER INFO") or len(nodes) < serving:
                 return False
         primaries = [server.info("replication") for server in members[:_PRIMARIES]]
         online = sum(

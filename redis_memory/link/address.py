@@ -169,7 +169,10 @@ def of_client(
     connection_class = getattr(pool, "connection_class", None)
     if given is None or connection_class is None:
         kind = type(client).__name__
-        raise ConfigurationError(f"client= takes a redis-py or valkey-py client, not {kind}")
+        raise ConfigurationError(
+            f"client= takes a redis-py or valkey-py client, not {kind}; a cluster is "
+            "given by its url, redis+cluster://host:port,host:port"
+        )
     if inspect.iscoroutinefunction(getattr(connection_class, "connect", None)) is not is_async:
         wanted = "an asyncio" if is_async else "a blocking"
         raise ConfigurationError(f"this memory takes {wanted} client, not {type(client).__name__}")
@@ -179,6 +182,8 @@ def of_client(
     options = {**given, **own}
     if label is None:
         where = given.get("path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
+        # of a client that Sentinels lead to the primary
+        where = getattr(pool, "service_name", None) or where
         label = f"client of {where}" + (f"/{given['db']}" if given.get("db") else "")
     is_fake = is_fake or "fakeredis" in type(client).__module__
     return Address(label, connection_class, options, is_fake=is_fake)

@@ -52,6 +52,7 @@ class Topology:
         self._timeout_s = timeout_s
         self._slots: dict[int, Place] = {}
         self._primaries: frozenset[Place] = frozenset()
+        self._importing: set[Place] = set()
         self._nodes: tuple[Place, ...] = ()
         self._asked_s = float("-inf")
         self._lock = threading.Lock()
@@ -62,12 +63,22 @@ class Topology:
 
     def serves(self, place: Place | None) -> bool:
         """Does a node serve any slot? Nobody knows before the cluster was asked."""
-        return not self._primaries or place in self._primaries
+        return not self._primaries or place in self._primaries or place in self._importing
 
     def learn(self, slot: int, place: Place) -> None:
         """A node has told who serves a slot instead."""
         with self._lock:
-            self._take({**self._slots, slot: place})
+            before = self._slots.get(slot)
+            if before != place:
+                self._slots[slot] = place
+                self._primaries |= {place}
+                self.losses[before] += 1
+                self.moves += 1
+
+    def expect(self, place: Place) -> None:
+        """A node is about to take over its first slot, perhaps."""
+        if place not in self._primaries:
+            self._importing.add(place)
 
     def ensure(self, place: Place | None) -> None:
         """Before a connection is made: find out whether the node still serves. Blocking.
@@ -159,6 +170,7 @@ class Topology:
         changed = {before.get(slot) for slot in before if before[slot] != slots.get(slot)}
         is_new = before != slots
         self._slots, self._primaries = slots, frozenset(slots.values())
+        self._importing -= self._primaries
         self.losses.update(changed)
         self.moves += is_new
 

@@ -165,7 +165,3 @@ class FeedLane:
         """As of a feed."""
         self.settle()
         self._feed.keep()
-
-    def after_fork(self) -> None:
-        """As of a feed."""
-        self._hub.after_fork()

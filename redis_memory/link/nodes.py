@@ -196,6 +196,7 @@ class Lane(Generic[NodeT]):
             host = place[0] or (self._link.place or ("", 0))[0]
             place = (host, place[1])
             if elsewhere.is_asking:
+                self.hub.topology.expect(place)
                 return self.hub.link_to(place)
             self.hub.topology.learn(self.slot, place)
         return self.link

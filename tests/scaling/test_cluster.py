@@ -113,6 +113,22 @@ def test_a_memory_moves_with_its_slot(open_face: OpenFace, cluster: Cluster, nam
     assert face.status().data_loss == 0
 
 
+def test_a_memory_moves_to_a_node_that_is_new(open_face: OpenFace, name: str) -> None:
+    """A node that serves nothing yet is asked for what has been moved there already."""
+    with Cluster(replicas=0, spare=True) as cluster:
+        face, slot = open_face(name, cluster.url), slot_of(name)
+        face.assign("log", [0])
+        assert cluster.spare is not None
+        cluster.begin_to_move(slot, cluster.spare)
+        cluster.move_keys(slot, cluster.spare)
+        assert face.read("log") == [0]
+        assert face.push("log", 1) == 2
+        cluster.end_move(slot, cluster.spare)
+        assert face.push("log", 2) == 3
+        assert face.read("log") == [0, 1, 2]
+        assert cluster.primary_of(slot) is cluster.spare
+
+
 def test_a_new_memory_waits_for_the_move_of_its_slot(
     open_face: OpenFace, cluster: Cluster, name: str
 ) -> None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from redis.sentinel import Sentinel
 
-from redis_memory import AccessDeniedError, ConfigurationError, ConversationMemory, status
+from redis_memory import (
+    AccessDeniedError,
+    ConfigurationError,
+    ConversationMemory,
+    flush,
+    status,
+)
 from redis_memory.link import seeds
 from redis_memory.settings import Settings
 from tests.groups import SERVICE, Service
 from tests.outages.faces import Awaited, Blocking
-from tests.scaling.load import Load, OpenFace, losses, lost_in
+from tests.scaling.load import FLUSH_S, QUICKLY, Load, OpenFace, losses, lost_in
 from tests.servers import HOST, free_port
 from tests.waiting import wait_until
 
@@ -139,6 +146,25 @@ def test_sentinels_may_know_a_user_who_asks_and_nothing_else(
         face = open_face(name, service.url, **asker)
         face.assign("topic", "billing")
         assert face.read("topic") == "billing"
+
+
+def test_a_client_of_sentinels_follows_the_primary_too(service: Service, name: str) -> None:
+    """What redis-py's `master_for` gives can be passed as `client`."""
+    places = [(HOST, sentinel.port) for sentinel in service.sentinels]
+    sentinels: Any = Sentinel(places)  # type: ignore[no-untyped-call]
+    with (
+        sentinels,
+        sentinels.master_for(SERVICE) as client,
+        ConversationMemory(name, client=client, **QUICKLY) as memory,
+    ):
+        memory.topic = "a"
+        assert status(memory).server == f"client of {SERVICE}"
+        lost = service.primary
+        lost.kill()
+        memory.topic = "b"
+        service.wait_for_another(lost)
+        assert flush(memory, FLUSH_S) == 0
+        assert memory.topic == "b"
 
 
 def test_a_service_without_sentinels_is_away(open_face: OpenFace, name: str) -> None:
