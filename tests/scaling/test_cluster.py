@@ -18,13 +18,15 @@ from redis_memory import (
     clear,
     push,
     snapshot,
+    status,
 )
 from redis_memory.link.cluster import Topology
 from redis_memory.link.failures import LinkFailureError
 from tests.children import exit_code, in_child
 from tests.groups import Cluster
-from tests.scaling.load import Load, OpenFace, losses, lost_in
+from tests.scaling.load import QUICKLY, Load, OpenFace, losses, lost_in
 from tests.servers import HOST, Server, free_port
+from tests.waiting import wait_until
 
 
 def slot_of(name: str) -> int:
@@ -209,6 +211,33 @@ def test_what_was_queued_before_the_first_node_was_found_is_delivered(
         assert face.status().queued == 1
     assert face.flush() == 0
     assert face.push("log", 1) == 2
+
+
+def test_a_journal_is_delivered_to_the_node_of_its_memory(
+    open_face: OpenFace,
+    cluster: Cluster,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever adopts it may use a memory of another node."""
+
+    def refuse(topology: Topology) -> None:
+        raise LinkFailureError("nobody is there", in_doubt=False)
+
+    def write() -> None:
+        monkeypatch.setattr(Topology, "refresh", refuse)
+        monkeypatch.setattr(redis_memory.link.cluster, "_clusters", {})
+        memory = ConversationMemory(name, cluster.url, journal=tmp_path, **QUICKLY)
+        push(memory, "log", 0)
+        push(memory, "log", 1)
+        assert status(memory).queued == 2
+
+    assert exit_code(in_child(write)) == 0
+    adopter = open_face(elsewhere(name, cluster), cluster.url, journal=tmp_path)
+    adopter.assign("topic", "billing")
+    with ConversationMemory(name, cluster.url) as reader:
+        wait_until(lambda: getattr(reader, "log", None) == [0, 1], what="the delivery")
 
 
 def test_a_single_server_is_no_cluster(open_face: OpenFace, server: Server, name: str) -> None:
