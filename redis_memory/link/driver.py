@@ -23,6 +23,7 @@ from redis_memory.errors import (
     RedisMemoryError,
 )
 from redis_memory.link.link import Link
+from redis_memory.link.nodes import BlockingLane
 
 T = TypeVar("T")
 
@@ -48,9 +49,9 @@ class Driver:
         "users",
     )
 
-    def __init__(self, state: State, link: Link) -> None:
+    def __init__(self, state: State, link: Link | BlockingLane) -> None:
         self.state: State = state
-        self.link: Link = link
+        self.link: Link | BlockingLane = link
         self.is_closed: bool = False
         # memory objects
         self.users: int = 0
