@@ -18,8 +18,8 @@ from redis_memory.errors import InvalidNameError
 from redis_memory.face import CORE, Core, Face, missing
 from redis_memory.link import links
 from redis_memory.link.driver import Driver
+from redis_memory.link.hub import BlockingHub
 from redis_memory.link.link import Link
-from redis_memory.link.nodes import BlockingHub
 from redis_memory.settings import Settings
 from redis_memory.standing import standing
 from redis_memory.typed.core import Checked, TypedCore

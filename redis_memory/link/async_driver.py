@@ -24,8 +24,8 @@ from redis_memory.errors import (
 )
 from redis_memory.link import links
 from redis_memory.link.address import Address
+from redis_memory.link.async_hub import AsyncLane
 from redis_memory.link.async_link import AsyncLink
-from redis_memory.link.async_nodes import AsyncLane
 from redis_memory.link.driver import LOOK_S, TURN_S, abandon, not_replicated
 from redis_memory.settings import Settings
 

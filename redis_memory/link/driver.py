@@ -22,8 +22,8 @@ from redis_memory.errors import (
     NotReplicatedError,
     RedisMemoryError,
 )
+from redis_memory.link.hub import BlockingLane
 from redis_memory.link.link import Link
-from redis_memory.link.nodes import BlockingLane
 
 T = TypeVar("T")
 

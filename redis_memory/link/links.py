@@ -19,11 +19,11 @@ from redis_memory.core.writer import Writer
 from redis_memory.errors import RedisMemoryError
 from redis_memory.link import address, cluster, credentials, seeds, sentinel
 from redis_memory.link.address import Address
+from redis_memory.link.async_hub import AsyncHub
 from redis_memory.link.async_link import AsyncLink
-from redis_memory.link.async_nodes import AsyncHub
 from redis_memory.link.cluster import NodeAddress
+from redis_memory.link.hub import BlockingHub
 from redis_memory.link.link import Link
-from redis_memory.link.nodes import BlockingHub
 from redis_memory.settings import Settings
 
 # A cluster has a link for each node.

@@ -1,4 +1,4 @@
-"""The links to the nodes of a cluster for one event loop: as `nodes`, awaited."""
+"""The links to the nodes of a cluster for one event loop: as `hub`, awaited."""
 
 from __future__ import annotations
 
