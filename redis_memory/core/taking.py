@@ -19,10 +19,7 @@ def taken_here(base: type, box: Any, method: str, arguments: tuple[Any, ...]) ->
         LookupError, TypeError: What the plain type would raise.
     """
     if method == "popitem":
-        key = next(reversed(dict.keys(box)), None) if box else None
-        if not box:
-            raise KeyError("popitem(): dictionary is empty")
-        return "__delitem__", (key,), (key, detached(dict.__getitem__(box, key)))
+        return _item_from_dict(box, *arguments)
     if method != "pop":
         return None
     if base is list:
@@ -47,6 +44,12 @@ def _from_dict(box: dict[Any, Any], key: Any, /, *default: Any) -> Taken:
     if not default:
         raise KeyError(key)
     return "", (), default[0]
+
+
+def _item_from_dict(box: dict[Any, Any], /) -> Taken:
+    for key in reversed(dict.keys(box)):
+        return "__delitem__", (key,), (key, detached(dict.__getitem__(box, key)))
+    raise KeyError("popitem(): dictionary is empty")
 
 
 def _from_set(box: set[Any], /) -> Taken:

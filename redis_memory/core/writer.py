@@ -7,7 +7,6 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-
 _MOST_SETTLED = 16
 
 
@@ -17,8 +16,9 @@ class Writer:
     `unsettled` says that something must be settled before another change takes a number: the one
     after `last` was sent, and no answer has arrived; or changes wait, and `last` is the last of
     them. `settled` is what the server said of the last ones that were: status and result by number;
-    several, since a signal handler may strike while another one changes the memory. `window` are the changes that it acknowledged of late, to be made again should it
-    forget them, and `newest` is a descriptor out of the last answer.
+    several, since a signal handler may strike while another one changes the memory. `window` are
+    the changes that it acknowledged of late, to be made again should it forget them, and `newest`
+    is a descriptor out of the last answer.
     """
 
     __slots__ = (
