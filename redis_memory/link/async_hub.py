@@ -49,6 +49,8 @@ class AsyncNodeLink(NodeCircuit, AsyncLink):
 class AsyncHub(Hub[AsyncNodeLink]):
     """The links of one event loop."""
 
+    lock: Any
+
     def _link(self, address: NodeAddress) -> AsyncNodeLink:
         return AsyncNodeLink(address, self.timeout_s, self.reconnect_max_s, self.replicas)
 
@@ -72,7 +74,6 @@ class AsyncLane(Lane[AsyncNodeLink]):
     """The way of one memory to its node."""
 
     __slots__ = ()
-    hub: AsyncHub
 
     async def execute(self, call: Call) -> Any:
         """As of a link."""
@@ -93,7 +94,7 @@ class AsyncLane(Lane[AsyncNodeLink]):
         try:
             step = next(steps)
             while True:
-                if isinstance(step, float):
+                if isinstance(step, (int, float)):
                     await asyncio.sleep(step)
                     step = next(steps)
                     continue

@@ -50,6 +50,8 @@ class NodeLink(NodeCircuit, Link):
 class BlockingHub(Hub[NodeLink]):
     """The links of the blocking face."""
 
+    lock: Any
+
     def _link(self, address: NodeAddress) -> NodeLink:
         return NodeLink(address, self.timeout_s, self.reconnect_max_s, self.replicas)
 
@@ -73,7 +75,6 @@ class BlockingLane(Lane[NodeLink]):
     """The way of one memory to its node."""
 
     __slots__ = ()
-    hub: BlockingHub
 
     def execute(self, call: Call) -> Any:
         """As of a link."""
@@ -94,7 +95,7 @@ class BlockingLane(Lane[NodeLink]):
         try:
             step = next(steps)
             while True:
-                if isinstance(step, float):
+                if isinstance(step, (int, float)):
                     time.sleep(step)
                     step = next(steps)
                     continue

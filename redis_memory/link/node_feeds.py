@@ -82,7 +82,7 @@ class NodeFeeds:
         self.timeout_s: float = timeout_s
         self.reconnect_max_s: float = reconnect_max_s
         # of all lanes and feeds
-        self.lock = threading.RLock()
+        self.lock: Any = threading.RLock()
         self._feeds: dict[Place | None, NodeFeed] = {}
         self._lanes: weakref.WeakValueDictionary[bytes, FeedLane] = weakref.WeakValueDictionary()
 

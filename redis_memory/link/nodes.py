@@ -25,13 +25,17 @@ NodeT = TypeVar("NodeT", bound="NodeCircuit")
 class NodeCircuit(Circuit):
     """What both kinds of links to a node add: whoever waits for it may have another one by now."""
 
-    address: NodeAddress
+    address: Any  # a NodeAddress; a type checker lets nobody narrow what can be assigned
     owner: Hub[Any]
+    # once more, for type checkers that look at each class by itself
+    away: RedisMemoryError | None
+    users: int
 
     @property
     def place(self) -> Place | None:
         """The node; None where no node is known yet."""
-        return self.address.place
+        place: Place | None = self.address.place
+        return place
 
     def suspect(self) -> None:
         """The node did not answer: ask the others about it before it is tried again."""
@@ -91,7 +95,7 @@ class Lane(Generic[NodeT]):
     __slots__ = ("_extra", "_link", "_moves", "hub", "slot")
 
     def __init__(self, hub: Hub[NodeT], memory: bytes) -> None:
-        self.hub: Hub[NodeT] = hub
+        self.hub: Any = hub  # of the same face as the lane
         self.slot: int = key_slot(memory)
         self._moves: int = hub.topology.moves
         self._link: NodeT = hub.link_for(self.slot)
@@ -117,7 +121,8 @@ class Lane(Generic[NodeT]):
     @property
     def address(self) -> NodeAddress:
         """The cluster."""
-        return self.hub.address
+        address: NodeAddress = self.hub.address
+        return address
 
     @property
     def away(self) -> RedisMemoryError | None:
@@ -142,7 +147,7 @@ class Lane(Generic[NodeT]):
     @property
     def replicas(self) -> int:
         """How many replicas must have a change."""
-        return self.hub.replicas
+        return int(self.hub.replicas)
 
     @property
     def waiting(self) -> Everywhere:
@@ -196,7 +201,8 @@ class Lane(Generic[NodeT]):
             place = (host, place[1])
             if elsewhere.is_asking:
                 self.hub.topology.expect(place)
-                return self.hub.link_to(place)
+                link: NodeT = self.hub.link_to(place)
+                return link
             self.hub.topology.learn(self.slot, place)
         return self.link
 
@@ -214,7 +220,7 @@ class Hub(Generic[NodeT]):
         self.replicas: int = replicas
         self.users: int = 0
         self.is_of_client: bool = False
-        self.lock = threading.RLock()
+        self.lock: Any = threading.RLock()  # its type has another name in each version of Python
         self.links: dict[Place | None, NodeT] = {}
 
     def _link(self, address: NodeAddress) -> NodeT:

@@ -68,7 +68,7 @@ def parse(url: str, *, is_async: bool = False) -> Seeds:
         ) from None
     for name in ("host", "port"):
         options.pop(name, None)
-    connection_class = options.pop("connection_class", module.Connection)
+    connection_class: Any = options.pop("connection_class", module.Connection)
     path = tuple(unquote(part) for part in parts.path.split("/") if part)
     where = "/".join([hosts, *path])
     return Seeds(
