@@ -32,8 +32,8 @@ class Kept:
             link = self.driver.attach()
             # not by the driver: a task that is in a block of this memory has its lock
             await async_driven(self.lease.tending(), link.execute)
-            if self.driver.is_closed and link.users < 1:  # it was closed meanwhile
-                await link.close()
+            if self.driver.is_closed and link.hub.users < 1:  # it was closed meanwhile
+                await link.hub.close()
         if self.lease.is_lost:
             self.lost.set()
 

@@ -17,6 +17,7 @@ from redis_memory.errors import ClosedError, OfflineError, WaitTimeoutError
 from redis_memory.face import Core
 from redis_memory.link.feed import Feed
 from redis_memory.link.feeds import feed_for
+from redis_memory.link.node_feeds import FeedLane
 
 T = TypeVar("T")
 
@@ -60,7 +61,8 @@ class Attention:
     def __init__(self, core: Core, listener: Listener) -> None:
         self._core = core
         self.state: State = core.state
-        self.feed: Feed = feed_for(core.settings, core.client)
+        memory = self.state.keys.memory
+        self.feed: Feed | FeedLane = feed_for(core.settings, core.client, memory)
         self.patience_s: float = core.settings.feed_timeout_s
         # before it listens: an exception from a signal handler may strike in between
         self.leave: weakref.finalize[..., Attention] = weakref.finalize(
@@ -207,6 +209,6 @@ def _known(state: State, name: str) -> bytes:
     return b"" if copy is None else copy.descriptor
 
 
-def _leave(feed: Feed, state: State, listener: Listener) -> None:
+def _leave(feed: Feed | FeedLane, state: State, listener: Listener) -> None:
     state.listeners.pop(listener, None)
     feed.leave(state, listener)

@@ -14,6 +14,7 @@ from redis_memory.core.attributes import Copy
 from redis_memory.core.state import State
 from redis_memory.link import feeds
 from redis_memory.link.feed import Feed
+from redis_memory.link.node_feeds import FeedLane
 from redis_memory.settings import Settings
 
 
@@ -62,10 +63,10 @@ class CachedReads:
         self.max_age_s: float = settings.cached_max_age_s
         self.is_cached: bool = settings.read_mode == "cached"
         self.is_left: bool = False
-        self._feed: Feed | None = None
+        self._feed: Feed | FeedLane | None = None
         self._leave: weakref.finalize[..., CachedReads] | None = None
         if self.is_cached:
-            self._feed = feed = feeds.feed_for(settings, client)
+            self._feed = feed = feeds.feed_for(settings, client, self.state.keys.memory)
             who = object()
             # before it follows: an exception from a signal handler may strike in between
             self._leave = weakref.finalize(self, feed.leave, self.state, who)
@@ -75,7 +76,7 @@ class CachedReads:
     @property
     def hears(self) -> bool | None:
         """Is it certain that all changes are heard of? None when nobody listens."""
-        feed = feeds.known(self.settings, self.client)
+        feed = feeds.known(self.settings, self.client, self.state.keys.memory)
         if feed is None or not feed.follows(self.state):
             return None
         is_fresh = monotonic() - feed.answered_s <= self.patience_s
@@ -86,7 +87,7 @@ class CachedReads:
         self.is_cached, self.is_left = False, True
         if self._leave is not None:
             self._leave()
-        feed = feeds.known(self.settings, self.client)
+        feed = feeds.known(self.settings, self.client, self.state.keys.memory)
         if feed is not None:
             feed.close_unused()
         # who waits for a change of this memory sees that it is being closed

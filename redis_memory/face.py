@@ -289,6 +289,8 @@ class Face:
         fields = core.settings.model_dump()
         url = core.settings.address
         fields["url"] = None if url is None else credentials.without_password(url)
+        # where the pickle is opened, the environment tells it
+        del fields["sentinel_password"]
         own = {name: value for name, value in self.__dict__.items() if name != CORE}
         return _reopened, (type(self), core.state.conversation_id, fields), own or None
 

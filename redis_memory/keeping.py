@@ -29,7 +29,7 @@ class Kept:
 
     def tend(self) -> None:
         """Do what is due."""
-        driver, link = self.driver, self.driver.link
+        driver, hub = self.driver, self.driver.link.hub
         if self.holding() is None and not self.lease.is_given_up:
             # a signal handler has raised where it should have been told
             self.lease.give_up()
@@ -37,9 +37,9 @@ class Kept:
             self.lease.is_lost = True
         else:
             # not by the driver: whoever is in a block of this memory has its lock
-            driven(self.lease.tending(), link.execute)
-            if driver.is_closed and link.users < 1:  # it was closed meanwhile
-                link.close()
+            driven(self.lease.tending(), driver.link.execute)
+            if driver.is_closed and hub.users < 1:  # it was closed meanwhile
+                hub.close()
         if self.lease.is_lost:
             self.lost.set()
 

@@ -18,6 +18,7 @@ from redis_memory.errors import InvalidNameError
 from redis_memory.face import CORE, Core, Face, missing
 from redis_memory.link import links
 from redis_memory.link.driver import Driver
+from redis_memory.link.hub import BlockingHub
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
 from redis_memory.standing import standing
@@ -48,7 +49,8 @@ class BlockingCore(Core):
 
         def deliver(left: State) -> None:
             link.users += 1
-            link.wait_for(self._driver(left, link))
+            driver = self._driver(left, link)
+            driver.link.wait_for(driver)
 
         links.attach_journal(self.driver.state, link.address.label, settings, deliver)
         weakref.finalize(self, self.driver.lose_user).atexit = False
@@ -64,9 +66,9 @@ class BlockingCore(Core):
         return lock
 
     @staticmethod
-    def _driver(state: State, link: Link) -> Driver:
+    def _driver(state: State, link: Link | BlockingHub) -> Driver:
         links.reuse_writer(link, state)
-        driver = Driver(state, link)
+        driver = Driver(state, link.lane(state.keys.memory))
         # of the driver, not of the memory: a proxy may outlive the memory it was read from
         driver.leave = weakref.finalize(driver, links.leave, link, state)
         driver.leave.atexit = False
@@ -88,8 +90,9 @@ class BlockingCore(Core):
         driver.close()
         if driver.leave is not None:
             driver.leave()
-        if links.is_unused(driver.link):
-            driver.link.close()
+        hub = driver.link.hub
+        if links.is_unused(hub):
+            hub.close()
 
 
 class BlockingTypedCore(TypedCore, BlockingCore):
@@ -128,9 +131,9 @@ class Memory(Face):
     with a memory is a function that takes it, so that all names are the user's.
 
     Args:
-        url: `redis://`, `rediss://`, `unix://`, `embedded://` or `memory://`. Without one,
-            `REDIS_MEMORY_URL`, `REDIS_URL`, `REDIS_HOST` with `REDIS_PORT`, else the embedded
-            server.
+        url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, `redis+cluster://`,
+            `embedded://` or `memory://`. Without one, `REDIS_MEMORY_URL`, `REDIS_URL`,
+            `REDIS_HOST` with `REDIS_PORT`, else the embedded server.
         prefix: What the Redis keys begin with; `REDIS_PREFIX`, else `memory:`.
         client: A redis-py or valkey-py client whose server and credentials are used, through
             connections of our own.

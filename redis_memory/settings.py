@@ -60,6 +60,13 @@ class Settings(BaseSettings):
         default="memory:",
         description="What the Redis keys of all memories of one application begin with.",
     )
+    sentinel_username: str | None = Field(
+        default=None,
+        description="The user by whose name Sentinels are asked; that of the url is the servers'.",
+    )
+    sentinel_password: SecretStr | None = Field(
+        default=None, description="The password for that; without one Sentinels are asked openly."
+    )
     embedded: bool = Field(
         default=True,
         description="Whether the embedded server may be used when no address is given.",

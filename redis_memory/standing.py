@@ -12,8 +12,11 @@ from redis_memory.link.address import Address
 class Standing(Protocol):
     """The link of a memory, as its status sees it."""
 
-    address: Address
-    reconnects: int
+    @property
+    def address(self) -> Address: ...  # noqa: D102 - the class says it
+
+    @property
+    def reconnects(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from redis_memory import AsyncConversationMemory, ConversationMemory
 from tests.faults import FaultProxy
+from tests.groups import Cluster
 from tests.leaks import child_processes, running_threads
 from tests.servers import Server, available_binaries
 from tests.waiting import wait_until
@@ -36,6 +37,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 SharedServer = Callable[[str], Server]
 _shared: dict[str, Server] = {}
+# of a cluster that the tests of a module share
+_of_a_cluster: list[Server] = []
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +67,7 @@ def nothing_is_left() -> Iterator[None]:
     yield
     missing = [label for label, server in _shared.items() if not server.running]
     assert not missing, f"{missing} ended: a test that ends its server takes own_server"
-    shared = {server.pid for server in _shared.values()}
+    shared = {server.pid for server in [*_shared.values(), *_of_a_cluster]}
     wait_until(
         lambda: not running_threads() - threads and not child_processes(without=shared),
         LEAK_LIMIT_S,
@@ -76,6 +79,15 @@ def nothing_is_left() -> Iterator[None]:
 def server(shared_server: SharedServer) -> Server:
     """A running, empty server; not to be killed, frozen or configured."""
     return shared_server(next(iter(available_binaries())))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster that the tests of a module share; its nodes are not to be killed or frozen."""
+    with Cluster() as cluster:
+        _of_a_cluster.extend(cluster.servers.values())
+        yield cluster
+        _of_a_cluster.clear()
 
 
 @pytest.fixture

@@ -277,15 +277,15 @@ class Server:
         return self._log.read_text(errors="replace")[-2000:]
 
 
-def free_port() -> int:
+def free_port(lowest: int = 20_000, width: int = 1_500) -> int:
     """A loopback port that is free now, below those that the system hands to clients.
 
     So that the port of a killed server is not taken by an outgoing connection before it is back.
     Processes that share the tests (`pytest -n`) each have a range of their own.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
-    first = 20_000 + 1_500 * worker
-    for port in random.sample(range(first, first + 1_500), 100):
+    first = lowest + width * worker
+    for port in random.sample(range(first, first + width), 100):
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))

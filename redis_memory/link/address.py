@@ -23,7 +23,9 @@ from redis_memory.settings import Settings
 
 _log = logging.getLogger("redis_memory")
 
-_FORMS = "redis://, rediss://, unix://, embedded:// and memory://"
+_FORMS = (
+    "redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, embedded:// and memory://"
+)
 _warned_about_default = threading.Event()
 
 
@@ -31,8 +33,8 @@ _warned_about_default = threading.Event()
 class Address:
     """One server: how to make a connection to it, and how messages name it.
 
-    `prepare` runs before a connection is made; it may start the server. `secret` says that a
-    password belongs to it, which a pickle does not carry.
+    `prepare` runs before a connection is made; it may start the server, or find out where it is.
+    `must_lead` says that each new connection is asked whether a primary is at its other end.
     """
 
     label: str
@@ -40,13 +42,19 @@ class Address:
     options: Mapping[str, Any] = field(repr=False)
     prepare: Callable[[], object] | None = None
     is_fake: bool = False
+    must_lead: bool = False
+
+    def target(self) -> Any:
+        """Where a new connection would go, of a server that can be elsewhere the next time."""
+        return None
 
     def connection(self) -> Any:
         """A new connection of redis-py (or valkey-py), not yet connected."""
         return self.connection_class(**self.options)
 
 
-def _own_options(settings: Settings) -> dict[str, Any]:
+def own_options(settings: Settings) -> dict[str, Any]:
+    """What our connections have in common, whatever the url says."""
     return {
         "socket_timeout": settings.timeout_s,
         "socket_connect_timeout": settings.timeout_s,
@@ -90,7 +98,7 @@ def of_settings(settings: Settings, *, is_async: bool = False) -> Address:
         label = f"unix://{options.get('path')}" + (f"?db={db}" if db else "")
     else:
         label = f"{scheme}://{host}:{port or 6379}" + (f"/{db}" if db else "")
-    own = {**_own_options(settings), "driver_info": None}
+    own = {**own_options(settings), "driver_info": None}
     return Address(label, connection_class, {**options, **own})
 
 
@@ -121,7 +129,7 @@ def _folder(url: str) -> Path:
 def _embedded(folder: Path, settings: Settings, *, is_async: bool) -> Address:
     module = redis.asyncio.connection if is_async else redis.connection
     path = embedded.socket_path(folder)
-    options = {**_own_options(settings), "driver_info": None, "path": str(path)}
+    options = {**own_options(settings), "driver_info": None, "path": str(path)}
 
     def prepare() -> None:
         embedded.ensure_running(folder, linger_s=settings.embedded_linger_s)
@@ -161,16 +169,21 @@ def of_client(
     connection_class = getattr(pool, "connection_class", None)
     if given is None or connection_class is None:
         kind = type(client).__name__
-        raise ConfigurationError(f"client= takes a redis-py or valkey-py client, not {kind}")
+        raise ConfigurationError(
+            f"client= takes a redis-py or valkey-py client, not {kind}; a cluster is "
+            "given by its url, redis+cluster://host:port,host:port"
+        )
     if inspect.iscoroutinefunction(getattr(connection_class, "connect", None)) is not is_async:
         wanted = "an asyncio" if is_async else "a blocking"
         raise ConfigurationError(f"this memory takes {wanted} client, not {type(client).__name__}")
     retries = type(given["retry"]) if given.get("retry") is not None else Retry
-    own = _own_options(settings)
+    own = own_options(settings)
     own["retry"] = _no_retries(retries)
     options = {**given, **own}
     if label is None:
         where = given.get("path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
+        # of a client that Sentinels lead to the primary
+        where = getattr(pool, "service_name", None) or where
         label = f"client of {where}" + (f"/{given['db']}" if given.get("db") else "")
     is_fake = is_fake or "fakeredis" in type(client).__module__
     return Address(label, connection_class, options, is_fake=is_fake)

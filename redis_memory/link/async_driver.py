@@ -24,6 +24,7 @@ from redis_memory.errors import (
 )
 from redis_memory.link import links
 from redis_memory.link.address import Address
+from redis_memory.link.async_hub import AsyncLane
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.driver import LOOK_S, TURN_S, abandon, not_replicated
 from redis_memory.settings import Settings
@@ -39,7 +40,7 @@ _log = logging.getLogger("redis_memory")
 class _Attachment:
     """The link that a driver uses, for one loop, and whose turn it is among the loop's tasks."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, link: AsyncLink) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: AsyncLink | AsyncLane) -> None:
         self.loop = loop
         self.link = link
         self.lock = asyncio.Lock()
@@ -56,7 +57,7 @@ class _Attachment:
 def _leave(attached: list[_Attachment], state: State) -> None:
     """Leave the link, without closing connections of a loop that may be gone."""
     while attached:
-        links.leave(attached.pop().link, state)
+        links.leave(attached.pop().link.hub, state)
 
 
 def _forsake(attached: list[_Attachment], state: State) -> None:
@@ -93,7 +94,7 @@ class AsyncDriver:
         """What the last call told, None before the first one."""
         return self._attached[0].link.is_online if self._attached else None
 
-    def attach(self) -> AsyncLink:
+    def attach(self) -> AsyncLink | AsyncLane:
         """The link for the loop that runs now.
 
         Raises:
@@ -113,18 +114,19 @@ class AsyncDriver:
                 self.state.distrust()
         if not self._attached:
             link = links.open_async_link(self._settings, self._client, self.address)
-            self._attached.append(_Attachment(loop, link))
+            self._attached.append(_Attachment(loop, link.lane(self.state.keys.memory)))
             links.reuse_writer(link, self.state)
             links.attach_journal(self.state, link.address.label, self._settings, self._take_over)
         return self._attached[0]
 
     def _take_over(self, state: State) -> None:
         """Deliver what a process that is gone has left in its journal."""
-        link = self._attached[0].link
+        hub = self._attached[0].link.hub
+        lane = hub.lane(state.keys.memory)
         driver = AsyncDriver(state, self._settings, self._client)
-        driver._attached.append(_Attachment(self._attached[0].loop, link))
-        link.users += 1
-        link.wait_for(driver)
+        driver._attached.append(_Attachment(self._attached[0].loop, lane))
+        hub.users += 1
+        lane.wait_for(driver)
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
@@ -277,8 +279,9 @@ class AsyncDriver:
             abandon(self.state)
         finally:
             _leave(self._attached, self.state)
-            if links.is_unused(attached.link):
-                await attached.link.close()
+            hub = attached.link.hub
+            if links.is_unused(hub):
+                await hub.close()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, and a link of its own."""

@@ -25,6 +25,7 @@ from redis_memory.link.greeting import greeting
 from redis_memory.link.link import (
     FIRST_PAUSE_S,
     given_up,
+    is_certain,
     policy,
     reconnecting,
     refused_in_doubt,
@@ -65,6 +66,15 @@ class AsyncLink(Circuit):
         self._idle: deque[Any] = deque()
         self._connections: set[Any] = set()
 
+    @property
+    def hub(self) -> AsyncLink:
+        """All that is shared by the memories of this server: the link itself."""
+        return self
+
+    def lane(self, memory: bytes) -> AsyncLink:  # noqa: ARG002 - a cluster has one for each memory
+        """The way of one memory: that of all."""
+        return self
+
     async def execute(self, call: Call) -> Any:
         """Send a call and return its reply; send it again while answers get lost.
 
@@ -93,8 +103,9 @@ class AsyncLink(Circuit):
     async def _again(self, call: Call, failure: LinkFailureError) -> Any:
         # the call began at most so long ago; what others do from then on, it does not know
         lost_us = now_us() - int(self.timeout_s * 1_000_000)
-        self.reconnects += 1
-        await self._drop_idle()
+        if not failure.of_slot:
+            self.reconnects += 1
+            await self._drop_idle()
         doubts = [failure.in_doubt]
 
         async def once_more() -> Any:
@@ -109,17 +120,18 @@ class AsyncLink(Circuit):
             try:
                 reply: Any = await tenacity.AsyncRetrying(**policy(self.timeout_s))(once_more)
             except RedisMemoryError as refusal:
-                if call.is_change and any(doubts):
-                    raise refused_in_doubt(refusal) from refusal
-                raise
+                if is_certain(refusal, call, in_doubt=any(doubts)):
+                    raise
+                raise refused_in_doubt(refusal) from refusal
             if not isinstance(reply, LinkFailureError):
                 return reply
             failure = reply
+        if failure.of_slot:  # the others are served
+            raise given_up(call, failure, in_doubt=any(doubts)) from failure
         self.is_online = False
-        if not self.is_verified:
-            reason = await asyncio.to_thread(explained, failure, self.address)
-            if reason is not None:
-                raise reason from failure
+        ask = None if self.is_verified else asyncio.to_thread(explained, failure, self.address)
+        if ask is not None and (reason := await ask) is not None:
+            raise reason from failure
         self.lose(OfflineError(str(failure)), lost_us)
         raise given_up(call, failure, in_doubt=any(doubts)) from failure
 
@@ -141,7 +153,11 @@ class AsyncLink(Circuit):
         if call.replicas >= 0:
             self._idle.append(connection)
         if is_refused:
-            raise failures.from_reply(reply)
+            refusal = failures.from_reply(reply)
+            if isinstance(refusal, LinkFailureError) and not refusal.of_slot:
+                # another server may have taken its place: the next connection looks for it
+                await self._drop_idle()
+            raise refusal
         return reply
 
     async def _exchanged(self, call: Call) -> tuple[Any, Any]:
@@ -217,13 +233,13 @@ class AsyncLink(Circuit):
         except BaseException:  # a signal or cancellation too: its reply is still to come
             await self._drop(connection)
             raise
-        if not self.is_verified and not address.is_fake:
+        if (address.must_lead or not self.is_verified) and not address.is_fake:
             await self._greet(connection)
             self.is_verified = True
         return connection
 
     async def _greet(self, connection: Any) -> None:
-        steps = greeting(self.address.label)
+        steps = greeting(self.address.label, must_lead=self.address.must_lead)
         reply = None
         try:
             while True:

@@ -22,6 +22,7 @@ from redis_memory.errors import (
     NotReplicatedError,
     RedisMemoryError,
 )
+from redis_memory.link.hub import BlockingLane
 from redis_memory.link.link import Link
 
 T = TypeVar("T")
@@ -48,9 +49,9 @@ class Driver:
         "users",
     )
 
-    def __init__(self, state: State, link: Link) -> None:
+    def __init__(self, state: State, link: Link | BlockingLane) -> None:
         self.state: State = state
-        self.link: Link = link
+        self.link: Link | BlockingLane = link
         self.is_closed: bool = False
         # memory objects
         self.users: int = 0

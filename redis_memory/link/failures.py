@@ -47,7 +47,13 @@ _CODES = {
     "NoPermissionError": "NOPERM",
     "OutOfMemoryError": "OOM",
     "AuthenticationError": "WRONGPASS",
+    "MovedError": "MOVED",
+    "AskError": "ASK",
+    "TryAgainError": "TRYAGAIN",
+    "MasterDownError": "MASTERDOWN",
+    "ClusterDownError": "CLUSTERDOWN",
 }
+_REDIRECTIONS = {"MOVED", "ASK"}
 
 
 class LinkFailureError(Exception):
@@ -55,16 +61,40 @@ class LinkFailureError(Exception):
 
     `in_doubt`: it had been sent, and nobody knows whether it was applied. `hung_up`: a server that
     never answered us yet took the connection, and closed it at the first command. `timed_out`: the
-    time that a call may take is over.
+    time that a call may take is over. `of_slot`: only one slot of a cluster is concerned.
     """
 
     def __init__(
-        self, message: str, *, in_doubt: bool, hung_up: bool = False, timed_out: bool = False
+        self,
+        message: str,
+        *,
+        in_doubt: bool,
+        hung_up: bool = False,
+        timed_out: bool = False,
+        of_slot: bool = False,
     ) -> None:
         super().__init__(message)
+        self.of_slot = of_slot
         self.in_doubt = in_doubt
         self.hung_up = hung_up
         self.timed_out = timed_out
+
+
+class ElsewhereError(ServerRefusedError):
+    """Another node of the cluster serves this slot; the call was not applied.
+
+    `place` is that node as the server names it (without a host where it has the same one), None
+    where it is not known. `is_asking`: only this one call is to go there, after ASKING. `in_doubt`:
+    an earlier attempt may have been applied.
+    """
+
+    def __init__(
+        self, message: str, place: tuple[str, int] | None = None, *, is_asking: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.place = place
+        self.is_asking = is_asking
+        self.in_doubt = False
 
 
 def class_names(error: Exception) -> list[str]:
@@ -88,7 +118,9 @@ def from_reply(reply: Exception) -> RedisMemoryError | LinkFailureError:
     """Translate an error reply; the call was not applied."""
     code, text = code_and_text(reply)
     if code in _NOT_NOW or "max number of clients" in text:
-        return LinkFailureError(text, in_doubt=False)
+        return LinkFailureError(text, in_doubt=False, of_slot=code == "TRYAGAIN")
+    if code in _REDIRECTIONS:
+        return _redirection(code, text)
     if code in _DENIED or any(words in text for words in _DENIED_IN_SCRIPT):
         return AccessDeniedError(f"the server denies access: {text}")
     if code == "WRONGTYPE":
@@ -96,6 +128,13 @@ def from_reply(reply: Exception) -> RedisMemoryError | LinkFailureError:
     if "unknown command" in text.lower():
         return UnsupportedServerError(f"the server does not know a command it must know: {text}")
     return ServerRefusedError(f"the server refused: {text}")
+
+
+def _redirection(code: str, text: str) -> ElsewhereError:
+    host, _, port = text.rpartition(" ")[2].rpartition(":")
+    place = ("" if host == "?" else host, int(port)) if port.isdecimal() else None
+    message = f"the server is a node of a cluster (redis+cluster://), and refused: {text}"
+    return ElsewhereError(message, place, is_asking=code == "ASK")
 
 
 def from_connecting(error: Exception, where: str) -> RedisMemoryError | LinkFailureError:

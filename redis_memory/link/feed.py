@@ -21,7 +21,10 @@ from redis_memory.errors import AccessDeniedError, RedisMemoryError
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.ear import Ear, FakeEar, SocketEar
+from redis_memory.link.failures import LinkFailureError
+from redis_memory.link.greeting import check_role
 from redis_memory.link.link import FIRST_PAUSE_S, reconnecting
+from redis_memory.link.wire import ConnectionWire
 
 _log = logging.getLogger("redis_memory")
 
@@ -259,8 +262,10 @@ class Feed:
         """Listen; yields after each look at what has arrived."""
         if self.address.prepare is not None:
             self.address.prepare()
+        target = self.address.target()
         connection = self._connection = self.address.connection()
         connection.connect()
+        self._greet(connection)
         is_fake = self.address.is_fake
         ear: Ear = FakeEar(connection) if is_fake else SocketEar(connection, wake)
         session = Subscriptions(next(_sessions))
@@ -271,9 +276,11 @@ class Feed:
             while True:
                 with self._lock:
                     touched, self._touched = self._touched, set()
+                if self.address.target() != target:
+                    raise LinkFailureError("the primary is another server now", in_doubt=False)
                 commands = session.commands(touched, self._followed)
                 if pulse.is_due(self._timeout_s):
-                    commands.append((b"PING",))
+                    commands += self._beat()
                 if commands:
                     ear.send(commands)
                 self._adopt(session, touched)
@@ -288,6 +295,19 @@ class Feed:
         finally:
             ear.close()
 
+    def _greet(self, connection: Any) -> None:
+        """Whether a new connection leads to where it should."""
+        if self.address.must_lead:
+            check_role(self.address.label, ConnectionWire(connection).send(b"HELLO"))
+
+    def _beat(self) -> list[tuple[bytes, ...]]:
+        """What must be answered for the feed to count as alive; the PING comes last."""
+        return [(b"PING",)]
+
+    def _take_refusal(self, reply: Exception) -> None:
+        """Take in an error reply."""
+        raise failures.from_reply(reply)
+
     def _adopt(self, session: Subscriptions, channels: set[bytes]) -> None:
         """Who has begun to follow a channel that is listened to already hears at once."""
         # under the lock: who leaves at this moment must not be told that it is followed
@@ -299,10 +319,13 @@ class Feed:
     def _take(self, session: Subscriptions, pulse: Pulse, reply: Any) -> bool:
         """Take in what has arrived; whether it tells of a change."""
         if isinstance(reply, Exception):
-            raise failures.from_reply(reply)
+            self._take_refusal(reply)
+            return False
         if session.is_pong(reply):
             self.answered_s = pulse.answered()
             self.session, self.refusal = session.number, None
+            return False
+        if not isinstance(reply, list):  # of a question that a beat asks
             return False
         kind, channel, content = reply
         if kind == b"message":

@@ -1,4 +1,4 @@
-"""The feeds of this process: one for all memories on the same server, of both faces."""
+"""The feeds of this process: one for all memories on the same server or node, of both faces."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any
 
 from redis_memory.link import links
 from redis_memory.link.address import Address, blocking
+from redis_memory.link.cluster import NodeAddress
 from redis_memory.link.feed import Feed
+from redis_memory.link.node_feeds import FeedLane, NodeFeeds
 from redis_memory.settings import Settings
 
 _lock = threading.RLock()
 # a feed lives as long as somebody follows it
-_feeds: weakref.WeakValueDictionary[Any, Feed] = weakref.WeakValueDictionary()
+_feeds: weakref.WeakValueDictionary[Any, Feed | NodeFeeds] = weakref.WeakValueDictionary()
 
 
-def feed_for(settings: Settings, client: Any = None) -> Feed:
-    """The feed of the server that the settings, or a client of the user's, name; no I/O.
+def feed_for(settings: Settings, client: Any, memory: bytes) -> Feed | FeedLane:
+    """The feed for a memory of the server that the settings, or a client, name; no I/O.
 
     Raises:
         ConfigurationError: The url cannot work.
@@ -27,14 +29,19 @@ def feed_for(settings: Settings, client: Any = None) -> Feed:
     with _lock:
         feed = _feeds.get(key)
         if feed is None:
-            to = _address(settings, client)
-            feed = _feeds[key] = Feed(to, settings.feed_timeout_s, settings.reconnect_max_s)
-        return feed
+            to, limits = (
+                _address(settings, client),
+                (settings.feed_timeout_s, settings.reconnect_max_s),
+            )
+            feed = NodeFeeds(to, *limits) if isinstance(to, NodeAddress) else Feed(to, *limits)
+            _feeds[key] = feed
+        return feed.lane(memory) if isinstance(feed, NodeFeeds) else feed
 
 
-def known(settings: Settings, client: Any = None) -> Feed | None:
-    """The feed of that server, if there is one."""
-    return _feeds.get(links.server_key(settings, client))
+def known(settings: Settings, client: Any, memory: bytes) -> Feed | FeedLane | None:
+    """The feed for a memory of that server, if the server has one."""
+    feed = _feeds.get(links.server_key(settings, client))
+    return feed.lane(memory) if isinstance(feed, NodeFeeds) else feed
 
 
 def _address(settings: Settings, client: Any) -> Address:

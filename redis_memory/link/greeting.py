@@ -7,20 +7,20 @@ from collections.abc import Generator
 from typing import Any
 
 from redis_memory.errors import AccessDeniedError, UnsupportedServerError
-from redis_memory.link.failures import code_and_text, from_reply
+from redis_memory.link.failures import LinkFailureError, code_and_text, from_reply
 
 MINIMUM = (6, 2)
 
 Greeting = Generator[tuple[bytes, ...], Any, None]
 
 
-def greeting(where: str) -> Greeting:
+def greeting(where: str, *, must_lead: bool = False) -> Greeting:
     """Yields commands, is sent their replies (errors too), and raises what forbids the server.
 
     Raises:
         UnsupportedServerError: Older than 6.2, or without scripts.
         AccessDeniedError: The user must authenticate, or may not run scripts.
-        LinkFailureError: It does not serve now.
+        LinkFailureError: It does not serve now, or it must be a primary and is none.
     """
     reply = yield (b"HELLO",)
     if isinstance(reply, Exception):
@@ -30,7 +30,10 @@ def greeting(where: str) -> Greeting:
         if code != "NOPERM":  # who may not ask for the version may still be welcome
             raise from_reply(reply)
     else:
-        _check_version(where, reply)
+        fields = reply if isinstance(reply, dict) else _paired(reply)
+        _check_version(where, fields)
+        if must_lead:
+            check_role(where, fields)
     reply = yield (b"EVALSHA", b"0" * 40, b"0")
     if not isinstance(reply, Exception):
         return
@@ -43,8 +46,22 @@ def greeting(where: str) -> Greeting:
         raise from_reply(reply)
 
 
-def _check_version(where: str, reply: list[Any] | dict[Any, Any]) -> None:
-    fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=False))
+def _paired(reply: list[Any]) -> dict[Any, Any]:
+    return dict(zip(reply[::2], reply[1::2], strict=False))
+
+
+def check_role(where: str, reply: Any) -> None:
+    """Refuse a server that says in its answer to HELLO that it is a replica.
+
+    Raises:
+        LinkFailureError: It is one; who was a primary a moment ago may be asked in vain.
+    """
+    fields = _paired(reply) if isinstance(reply, list) else reply
+    if isinstance(fields, dict) and fields.get(b"role", b"master") != b"master":
+        raise LinkFailureError(f"{where} leads to a replica at the moment", in_doubt=False)
+
+
+def _check_version(where: str, fields: dict[Any, Any]) -> None:
     version = bytes(fields.get(b"version", b"")).decode("utf-8", "replace")
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers and tuple(map(int, numbers.groups())) < MINIMUM:

@@ -22,7 +22,7 @@ from redis_memory.errors import (
 from redis_memory.link import failures
 from redis_memory.link.address import Address
 from redis_memory.link.circuit import Circuit
-from redis_memory.link.failures import LinkFailureError
+from redis_memory.link.failures import ElsewhereError, LinkFailureError
 from redis_memory.link.greeting import greeting
 from redis_memory.link.mismatch import explained
 from redis_memory.link.wire import ConnectionWire, SocketWire, Wire, is_unknown_script, with_source
@@ -78,6 +78,14 @@ def given_up(call: Call, failure: LinkFailureError, *, in_doubt: bool) -> RedisM
     return OfflineError(str(failure))
 
 
+def is_certain(refusal: RedisMemoryError, call: Call, *, in_doubt: bool) -> bool:
+    """Does a refusal tell all there is to tell? A redirection takes the doubt with it."""
+    if isinstance(refusal, ElsewhereError):
+        refusal.in_doubt = in_doubt
+        return True
+    return not (call.is_change and in_doubt)
+
+
 def refused_in_doubt(refusal: RedisMemoryError) -> InDoubtError:
     """The error for a change that was refused when it was sent again."""
     return InDoubtError(f"{refusal}; an earlier attempt was applied once or not at all")
@@ -113,6 +121,15 @@ class Link(Circuit):
         self.is_verified: bool = False
         self._idle: deque[Wire] = deque()
 
+    @property
+    def hub(self) -> Link:
+        """All that is shared by the memories of this server: the link itself."""
+        return self
+
+    def lane(self, memory: bytes) -> Link:  # noqa: ARG002 - a cluster has one for each memory
+        """The way of one memory: that of all."""
+        return self
+
     def execute(self, call: Call) -> Any:
         """Send a call and return its reply; send it again while answers get lost.
 
@@ -142,8 +159,9 @@ class Link(Circuit):
     def _again(self, call: Call, failure: LinkFailureError) -> Any:
         # the call began at most so long ago; what others do from then on, it does not know
         lost_us = now_us() - int(self.timeout_s * 1_000_000)
-        self.reconnects += 1
-        self._drop_idle()
+        if not failure.of_slot:
+            self.reconnects += 1
+            self._drop_idle()
         doubts = [failure.in_doubt]
 
         def once_more() -> Any:
@@ -158,12 +176,14 @@ class Link(Circuit):
             try:
                 reply = tenacity.Retrying(**policy(self.timeout_s))(once_more)
             except RedisMemoryError as refusal:
-                if call.is_change and any(doubts):
-                    raise refused_in_doubt(refusal) from refusal
-                raise
+                if is_certain(refusal, call, in_doubt=any(doubts)):
+                    raise
+                raise refused_in_doubt(refusal) from refusal
             if not isinstance(reply, LinkFailureError):
                 return reply
             failure = reply
+        if failure.of_slot:  # the others are served
+            raise given_up(call, failure, in_doubt=any(doubts)) from failure
         self.is_online = False
         reason = None if self.is_verified else explained(failure, self.address)
         if reason is not None:
@@ -196,7 +216,11 @@ class Link(Circuit):
             self._idle.append(wire)
         self.is_online = True
         if isinstance(reply, Exception):
-            raise failures.from_reply(reply)
+            refusal = failures.from_reply(reply)
+            if isinstance(refusal, LinkFailureError) and not refusal.of_slot:
+                # another server may have taken its place: the next connection looks for it
+                self._drop_idle()
+            raise refusal
         return reply
 
     def _replicated(self, wire: Wire) -> int:
@@ -278,13 +302,13 @@ class Link(Circuit):
         except BaseException:  # a signal or cancellation too: its reply is still to come
             connection.disconnect()
             raise
-        if not self.is_verified and not address.is_fake:
+        if (address.must_lead or not self.is_verified) and not address.is_fake:
             self._greet(wire)
             self.is_verified = True
         return wire
 
     def _greet(self, wire: Wire) -> None:
-        steps = greeting(self.address.label)
+        steps = greeting(self.address.label, must_lead=self.address.must_lead)
         reply = None
         try:
             while True:

@@ -17,11 +17,18 @@ from typing import Any, Final
 from redis_memory.core.state import State
 from redis_memory.core.writer import Writer
 from redis_memory.errors import RedisMemoryError
-from redis_memory.link import address, credentials
+from redis_memory.link import address, cluster, credentials, seeds, sentinel
 from redis_memory.link.address import Address
+from redis_memory.link.async_hub import AsyncHub
 from redis_memory.link.async_link import AsyncLink
+from redis_memory.link.cluster import NodeAddress
+from redis_memory.link.hub import BlockingHub
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
+
+# A cluster has a link for each node.
+Way = Link | BlockingHub
+AsyncWay = AsyncLink | AsyncHub
 
 _log = logging.getLogger("redis_memory")
 
@@ -33,8 +40,8 @@ _LAST_ATTEMPT_S = 1.0
 
 # reentrant: a memory that is collected while a link is being opened leaves its own
 _lock = threading.RLock()
-_links: dict[Any, Link] = {}
-_async_links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, AsyncLink]] = (
+_links: dict[Any, Way] = {}
+_async_links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, AsyncWay]] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -77,7 +84,7 @@ class IdleWriters:
 idle_writers: Final = IdleWriters()
 
 
-def open_link(settings: Settings, client: Any = None) -> Link:
+def open_link(settings: Settings, client: Any = None) -> Way:
     """The link for these settings, shared with whoever else asked for the same; no I/O.
 
     Raises:
@@ -88,15 +95,16 @@ def open_link(settings: Settings, client: Any = None) -> Link:
         link = _links.get(key)
         if link is None:
             to = address_for(settings, client)
-            link = _links[key] = Link(
-                to, settings.timeout_s, settings.reconnect_max_s, settings.replicas
+            limits = settings.timeout_s, settings.reconnect_max_s, settings.replicas
+            link = _links[key] = (
+                BlockingHub(to, *limits) if isinstance(to, NodeAddress) else Link(to, *limits)
             )
             link.is_of_client = client is not None
         link.users += 1
         return link
 
 
-def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncLink:
+def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncWay:
     """As `open_link`, for the event loop that runs now: connections belong to one loop."""
     loop = asyncio.get_running_loop()
     with _lock:
@@ -107,8 +115,9 @@ def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncLink:
         key = _key(settings, client)
         link = links.get(key)
         if link is None:
-            link = links[key] = AsyncLink(
-                to, settings.timeout_s, settings.reconnect_max_s, settings.replicas
+            limits = settings.timeout_s, settings.reconnect_max_s, settings.replicas
+            link = links[key] = (
+                AsyncHub(to, *limits) if isinstance(to, NodeAddress) else AsyncLink(to, *limits)
             )
             link.is_of_client = client is not None
         link.users += 1
@@ -133,7 +142,13 @@ def address_for(settings: Settings, client: Any, *, is_async: bool = False) -> A
     """
     if client is not None:
         return address.of_client(client, settings, is_async=is_async)
-    credentials.remember(settings.address)
+    url = settings.address
+    credentials.remember(url)
+    kind = seeds.kind_of(url)
+    if url is not None and kind == seeds.SENTINEL:
+        return sentinel.of_settings(settings, url, is_async=is_async)
+    if url is not None and kind == seeds.CLUSTER:
+        return cluster.of_settings(settings, url, is_async=is_async)
     return address.of_settings(settings, is_async=is_async)
 
 
@@ -146,10 +161,11 @@ def server_key(settings: Settings, client: Any) -> tuple[Any, ...]:
     """What tells one server from another."""
     if client is not None:
         return (client,)
-    return settings.address, settings.embedded, settings.embedded_linger_s
+    watched = settings.sentinel_username, settings.sentinel_password
+    return settings.address, settings.embedded, settings.embedded_linger_s, watched
 
 
-def reuse_writer(link: Link | AsyncLink, state: State) -> None:
+def reuse_writer(link: Way | AsyncWay, state: State) -> None:
     """Go on as a writer of the same memory that nobody uses any more, if there is one."""
     if state.writer.last == 0:
         state.writer = idle_writers.take(link.address.label, state.keys.memory) or state.writer
@@ -165,7 +181,7 @@ def attach_journal(
         journals.attach(state, server, settings.journal, settings, deliver)
 
 
-def leave(link: Link | AsyncLink, state: State) -> None:
+def leave(link: Way | AsyncWay, state: State) -> None:
     """A memory object needs its link no more; another one may use its writer."""
     idle_writers.put(link.address.label, state.keys.memory, state.writer)
     with _lock:
@@ -175,7 +191,7 @@ def leave(link: Link | AsyncLink, state: State) -> None:
         link.close()
 
 
-def is_unused(link: Link | AsyncLink) -> bool:
+def is_unused(link: Way | AsyncWay) -> bool:
     """Forget a link that no memory object uses any more; whether it was so."""
     with _lock:
         if link.users > 0:
@@ -210,6 +226,7 @@ def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
     _lock = threading.RLock()
     idle_writers.clear()
+    cluster.renew_locks()
     for links in _async_links.values():
         for async_link in links.values():
             async_link.after_fork()

@@ -18,7 +18,13 @@ from redis_memory.errors import (
     ServerRefusedError,
     UnsupportedServerError,
 )
-from redis_memory.link.failures import LinkFailureError, code_and_text, from_connecting, from_reply
+from redis_memory.link.failures import (
+    ElsewhereError,
+    LinkFailureError,
+    code_and_text,
+    from_connecting,
+    from_reply,
+)
 
 WHERE = "redis://127.0.0.1:6379"
 
@@ -59,7 +65,6 @@ def test_a_server_that_does_not_serve_now_is_asked_again(text: str) -> None:
         ("ERR unknown command 'EVALSHA', with args beginning with: ", UnsupportedServerError),
         ("OOM command not allowed when used memory > 'maxmemory'.", ServerRefusedError),
         ("CROSSSLOT Keys in request don't hash to the same slot", ServerRefusedError),
-        ("MOVED 866 10.0.0.1:6379", ServerRefusedError),
         ("ERR something else", ServerRefusedError),
     ],
 )
@@ -183,3 +188,39 @@ def test_an_error_inside_a_script_of_redis_6_2_keeps_its_code(
         f"-{code} You can't do that."
     )
     assert type(from_reply(redis.ResponseError(text))) is kind
+
+
+@pytest.mark.parametrize(
+    ("reply", "place", "is_asking"),
+    [
+        (redis.ResponseError("MOVED 866 10.0.0.1:6379"), ("10.0.0.1", 6379), False),
+        (redis.exceptions.MovedError("866 10.0.0.1:6379"), ("10.0.0.1", 6379), False),
+        (redis.exceptions.AskError("866 10.0.0.1:6379"), ("10.0.0.1", 6379), True),
+        (redis.ResponseError("ASK 866 fe80::1:6379"), ("fe80::1", 6379), True),
+        (redis.ResponseError("MOVED 866 :6379"), ("", 6379), False),
+        (redis.ResponseError("MOVED 866 ?:6379"), ("", 6379), False),
+        (redis.ResponseError("MOVED 866 nowhere"), None, False),
+    ],
+)
+def test_a_node_of_a_cluster_says_where_to_go(
+    reply: Exception, place: tuple[str, int] | None, *, is_asking: bool
+) -> None:
+    """It is a refusal for who has one server, and a direction for who has the cluster."""
+    failure = from_reply(reply)
+    assert isinstance(failure, ElsewhereError)
+    assert isinstance(failure, ServerRefusedError)
+    assert (failure.place, failure.is_asking) == (place, is_asking)
+    assert "redis+cluster://" in str(failure)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        redis.exceptions.ClusterDownError("The cluster is down"),
+        redis.exceptions.TryAgainError("Multiple keys request during rehashing of slot"),
+        redis.exceptions.MasterDownError("Link with MASTER is down"),
+    ],
+)
+def test_an_error_that_redis_py_has_shortened_is_an_outage_too(reply: Exception) -> None:
+    """The async face is told the same without the code."""
+    assert isinstance(from_reply(reply), LinkFailureError)

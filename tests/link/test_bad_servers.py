@@ -18,7 +18,6 @@ from redis_memory import (
     OfflineError,
     UnsupportedServerError,
     status,
-    watch,
 )
 from redis_memory.errors import RedisMemoryError
 from tests.listening import LoopbackPort
@@ -146,30 +145,6 @@ def test_a_user_without_rights_to_the_keys_is_told_at_once(rights: str) -> None:
             pytest.raises(AccessDeniedError),
         ):
             memory.topic = "billing"
-
-
-def test_a_user_with_just_the_rights_is_welcome() -> None:
-    """Nothing beyond the commands that the scripts use is needed."""
-    rights = (
-        "resetchannels &memory:* ~memory:* -@all +publish +subscribe +unsubscribe +ping "
-        "+evalsha +eval +time +hget +hmget +hset +hsetnx +hdel +hlen "
-        "+hkeys +hgetall +hexists +hincrby +persist +expire +rpush +lpush +lrange +lindex +llen "
-        "+lset +lrem +linsert +lpop +rpop +del +type"
-    )
-    with Server(tcp=True, users=[f"ann on >secret {rights}"]) as server:
-        url = f"redis://ann:secret@127.0.0.1:{server.port}"
-        with (
-            ConversationMemory("c-1", url, timeout_s=5) as memory,
-            watch(memory, timeout_s=5) as changes,
-        ):
-            memory.messages = []
-            memory.messages.append({"tags": {"a"}})
-            memory.messages[0]["tags"].add("b")
-            memory.profile = {"name": "Ann"}
-            memory.topic = "billing"
-            del memory.profile
-            assert memory.messages == [{"tags": {"a", "b"}}]
-            assert "delete" in (change.kind for change in changes)
 
 
 # addresses

@@ -57,7 +57,7 @@ class Face(ABC):
         """Call a mutator of the container that lies at a place inside an attribute."""
 
     @abstractmethod
-    def function(self, name: str, *arguments: Any) -> Any:
+    def function(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Call one of the functions that take a memory."""
 
     @abstractmethod
@@ -118,8 +118,8 @@ class Blocking(Face):
             box = box[step]
         return getattr(box, method)(*arguments, **options)
 
-    def function(self, name: str, *arguments: Any) -> Any:
-        return getattr(redis_memory, name)(self.memory, *arguments)
+    def function(self, name: str, *arguments: Any, **options: Any) -> Any:
+        return getattr(redis_memory, name)(self.memory, *arguments, **options)
 
     def close(self) -> None:
         redis_memory.close(self.memory)
@@ -166,8 +166,8 @@ class Awaited(Face):
         mutator = getattr(handle, _AWAITED_NAMES.get(method, method))
         return self.run(lambda: mutator(*arguments, **options))
 
-    def function(self, name: str, *arguments: Any) -> Any:
-        return self.run(lambda: getattr(aio, name)(self.memory, *arguments))
+    def function(self, name: str, *arguments: Any, **options: Any) -> Any:
+        return self.run(lambda: getattr(aio, name)(self.memory, *arguments, **options))
 
     def close(self) -> None:
         if not self.background.closed:
