@@ -19,8 +19,13 @@ _is_greeting = named("HELLO", "AUTH", "CLIENT", "SELECT", "PING")
 
 
 def is_ordinary(request: Request) -> bool:
-    """Whether a request is work: not HELLO, AUTH, CLIENT, SELECT nor PING."""
-    return not _is_greeting(request)
+    """Whether a request is work: not HELLO, AUTH, CLIENT, SELECT nor PING, nor the directory's."""
+    return not _is_greeting(request) and not is_of_directory(request)
+
+
+def is_of_directory(request: Request) -> bool:
+    """Whether a request keeps the directory, beside the change that it is sent with."""
+    return any(part.endswith(b"~conversations") for part in request.arguments[:3])
 
 
 class FaultProxy:

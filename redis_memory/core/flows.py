@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis_memory.core import contents, replica
+from redis_memory.core import contents, directory, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.contests import FENCE_S
@@ -15,6 +15,7 @@ from redis_memory.core.delivery import (
     MAY_WAIT,
     NEEDS_ANSWER,
     QUEUED,
+    Waiter,
     begin,
     deliver,
     numbered,
@@ -24,13 +25,10 @@ from redis_memory.core.delivery import (
 )
 from redis_memory.core.descriptor import (
     CONTAINERS,
-    LIST,
-    damaged,
-    split,
-    stored_elements,
 )
 from redis_memory.core.keys import name_text
 from redis_memory.core.reading import read, unknown
+from redis_memory.core.records import plain
 from redis_memory.core.replay import caught_up
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
@@ -87,7 +85,7 @@ def assign(
 
 
 def delete(state: State, name: str) -> Flow[bool]:
-    """Delete an attribute; whether there was one. One round trip.
+    """Delete an attribute; whether there was one. One round trip, three for the last one.
 
     While the server is away there was one unless this process knows that there was none.
     """
@@ -107,6 +105,8 @@ def delete(state: State, name: str) -> Flow[bool]:
         replica.drop(state, attribute)
         return True
     attribute.copy, attribute.is_absent = None, True
+    if answer.result == b"empty":
+        yield from directory.emptied(state)
     return answer.status == b"ok"
 
 
@@ -177,22 +177,8 @@ def snapshot(state: State) -> Flow[dict[str, Any]]:
             break
     held = dict(zip(asked, answered, strict=True))
     state.found(stored)
-    return {name: _plain(state, name, stored[name], held.get(name)) for name in sorted(stored)}
-
-
-def _plain(state: State, name: str, field: bytes, content: list[Any] | None) -> Any:
-    descriptor, payload = split(field, name)
-    kind = descriptor[:1]
-    if kind not in CONTAINERS or content is None:
-        with contents.named(name):
-            return contents.decode_scalar(kind, payload, state.limits)
-    stored_as, elements = content
-    is_whole = len(elements) == stored_elements(descriptor, name)
-    # an empty container has no key
-    if not is_whole or (elements and stored_as != (b"list" if kind == LIST else b"hash")):
-        raise damaged(kind, name)
-    with contents.named(name):
-        return contents.decode(kind, elements, state.limits)
+    limits = state.limits
+    return {name: plain(limits, name, stored[name], held.get(name)) for name in sorted(stored)}
 
 
 def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
@@ -216,10 +202,10 @@ def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
             return copy
 
 
-def clear(state: State) -> Flow[None]:
+def clear(state: State, waiter: Waiter = MAY_WAIT) -> Flow[None]:
     """Delete every attribute.
 
-    One round trip when this process has seen the containers before, else one more.
+    Three round trips when this process has seen the containers before, else one more.
     """
     known = {n for n, a in state.attributes.items() if a.copy and a.copy.kind in CONTAINERS}
     while True:
@@ -229,7 +215,7 @@ def clear(state: State) -> Flow[None]:
         def head(writer: Writer, keys: tuple[bytes, ...] = keys) -> Head:
             return Head.script(SCRIPTS["clear"], keys, writer.id, b"")
 
-        answer = yield from numbered(state, head, b"", b"clear", FENCE_S)
+        answer = yield from numbered(state, head, b"", b"clear", FENCE_S, waiter=waiter)
         if answer.status != b"undeclared":
             break
         known |= set(map(name_text, answer.elements))
@@ -239,3 +225,5 @@ def clear(state: State) -> Flow[None]:
         attribute.copy, attribute.is_absent = None, True
         attribute.resets += 1
     state.is_emptied = answer.status == QUEUED
+    if not state.is_emptied:
+        yield from directory.emptied(state)

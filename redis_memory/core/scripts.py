@@ -46,6 +46,11 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "read": ("read",),
     "snapshot": ("snapshot",),
     "window": ("window",),
+    "enter": ("enter",),
+    "correct": ("correct",),
+    "record": ("record",),
+    "restore": ("restore",),
+    "prune": ("prune",),
 }
 # What a script runs by `run.lua`.
 _CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}

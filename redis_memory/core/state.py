@@ -10,7 +10,7 @@ from redis_memory.core import contents
 from redis_memory.core.attributes import Attribute
 from redis_memory.core.clock import now_us
 from redis_memory.core.conflicts import Conflicts
-from redis_memory.core.keys import Keys
+from redis_memory.core.keys import DirectoryKeys, Keys
 from redis_memory.core.queue import Queue
 from redis_memory.core.values import DEFAULT_LIMITS, Limits
 from redis_memory.core.writer import Writer
@@ -45,6 +45,7 @@ class State:
         "contact",
         "conversation_id",
         "data_losses",
+        "directory",
         "generation",
         "inside",
         "is_emptied",
@@ -73,6 +74,7 @@ class State:
         self.keys: Keys = Keys(prefix, conversation_id)
         self.prefix: str = prefix
         self.conversation_id: str | None = conversation_id
+        self.directory: DirectoryKeys = DirectoryKeys(prefix)
         self.limits: Limits = limits
         self.inside: Limits = contents.inside(limits)
         self.bounds: Bounds = bounds
@@ -154,6 +156,7 @@ class State:
         What is known stays, to answer while the server is away; online it is read again.
         """
         self.generation += 1
+        self.writer.due_s = 0.0
         if not self.provisional:
             self.contact = self.newest()
         for attribute in self.attributes.values():

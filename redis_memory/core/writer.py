@@ -20,6 +20,7 @@ class Writer:
 
     __slots__ = (
         "answered_at_s",
+        "due_s",
         "id",
         "kept_bytes",
         "last",
@@ -36,6 +37,8 @@ class Writer:
         self.unsettled: bool = False
         # by the monotonic clock
         self.answered_at_s: float = monotonic()
+        # when the directory is to be told again that the memory is active, by the same clock
+        self.due_s: float = 0.0
         self.settled: tuple[int, bytes, bytes] = (0, b"", b"")
         self.newest: bytes = b""
         self.window: deque[Any] = deque(maxlen=kept)

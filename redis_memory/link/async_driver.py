@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
+from redis_memory.core import directory
 from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
 from redis_memory.core.state import State
@@ -136,12 +137,16 @@ class AsyncDriver:
             self._check_trust(attached)
             call = next(flow)
             while True:
+                if call.is_change and time.monotonic() >= self.state.writer.due_s:
+                    directory.accompany(self.state, call)
                 try:
                     reply = await execute(call)
                 except RedisMemoryError as error:
                     self.state.lost_us = link.lost_us
                     call = flow.throw(error)
                 else:
+                    if call.companions:
+                        directory.accompanied(self.state, call)
                     self._check_trust(attached)
                     if link.replicas and call.is_change and call.replicas < link.replicas:
                         shortage = max(call.replicas, 0)

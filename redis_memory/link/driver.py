@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from redis_memory.core import directory
 from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
 from redis_memory.core.state import State
@@ -59,7 +60,7 @@ class Driver:
         self.lock = threading.RLock()
         _drivers.add(self)
 
-    def run(  # noqa: C901 - in one piece: each call of a function costs 0.1 us at every change
+    def run(  # noqa: C901, PLR0912 - in one piece: each call of a function costs 0.1 us at every change
         self, flow: Flow[T], execute: Callable[[Call], Any] | None = None
     ) -> T:
         """Run a flow to its end, its calls by the link's `execute` or by another one."""
@@ -73,12 +74,16 @@ class Driver:
                     self._distrust()
                 call = next(flow)
                 while True:
+                    if call.is_change and time.monotonic() >= self.state.writer.due_s:
+                        directory.accompany(self.state, call)
                     try:
                         reply = execute(call)
                     except RedisMemoryError as error:
                         self.state.lost_us = link.lost_us
                         call = flow.throw(error)
                     else:
+                        if call.companions:
+                            directory.accompanied(self.state, call)
                         if self._reconnects != link.reconnects:
                             self._distrust()
                         if call.is_change and call.replicas < link.replicas:

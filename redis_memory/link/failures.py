@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Sequence
+from typing import Any
 
 from redis_memory.errors import (
     AccessDeniedError,
     ConfigurationError,
     CorruptValueError,
+    OfflineError,
     RedisMemoryError,
     ServerRefusedError,
     UnsupportedServerError,
@@ -96,6 +99,16 @@ def from_reply(reply: Exception) -> RedisMemoryError | LinkFailureError:
     if "unknown command" in text.lower():
         return UnsupportedServerError(f"the server does not know a command it must know: {text}")
     return ServerRefusedError(f"the server refused: {text}")
+
+
+def judged(replies: Sequence[Any]) -> list[Any]:
+    """Replies to the companions of a call, the errors among them translated and not raised."""
+    judged: list[Any] = []
+    for reply in replies:
+        error = from_reply(reply) if isinstance(reply, Exception) else reply
+        # what is not served now is not sent again by itself
+        judged.append(OfflineError(str(error)) if isinstance(error, LinkFailureError) else error)
+    return judged
 
 
 def from_connecting(error: Exception, where: str) -> RedisMemoryError | LinkFailureError:

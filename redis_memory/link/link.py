@@ -194,6 +194,8 @@ class Link(Circuit):
             raise
         if call.replicas >= 0:
             self._idle.append(wire)
+        if call.companions:
+            call.answers = failures.judged(call.answers)
         self.is_online = True
         if isinstance(reply, Exception):
             raise failures.from_reply(reply)

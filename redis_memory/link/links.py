@@ -168,6 +168,11 @@ def attach_journal(
 def leave(link: Link | AsyncLink, state: State) -> None:
     """A memory object needs its link no more; another one may use its writer."""
     idle_writers.put(link.address.label, state.keys.memory, state.writer)
+    release(link)
+
+
+def release(link: Link | AsyncLink) -> None:
+    """Somebody needs a link no more."""
     with _lock:
         link.users -= 1
     # a link by a url stays for the next memory; one by a client would stay with that client

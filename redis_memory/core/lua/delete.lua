@@ -12,5 +12,5 @@ local function delete()
   end
   call('HDEL', memory, '_created')
   call('EXPIRE', memory, ARGV[at + 1])
-  return {number, 'ok', '', ''}
+  return {number, 'ok', '', 'empty'}
 end
