@@ -153,6 +153,13 @@ class Settings(BaseSettings):
         description="How old, in seconds, the last sign of life of the feed may be; cached reads "
         "ask the server from then on. A quarter of it passes between two pings.",
     )
+    ttl_s: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=100 * 366 * 86400,
+        description="How many seconds after its last change a memory ends, all its keys together; "
+        "`expire` gives a memory another lifetime. None: it stays.",
+    )
     max_value_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=1024,

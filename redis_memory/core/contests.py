@@ -77,6 +77,11 @@ def report_in_doubt(state: State, operation: Operation) -> None:
     _report(state, operation, "in doubt")
 
 
+def report_expired(state: State, operation: Operation) -> None:
+    """Report a change of a memory whose lifetime was over before it could be made."""
+    _report(state, operation, "cleared")
+
+
 def _report(state: State, operation: Operation, reason: str, detail: str = "") -> None:
     mine = _mine(state, operation)
     name = _name(operation.name)

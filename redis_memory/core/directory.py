@@ -12,6 +12,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
+from redis_memory.core import lifetime
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
@@ -27,27 +28,41 @@ AT_ANY_TIME: Final = b"9000000000000000"
 
 
 def accompany(state: State, change: Call) -> None:
-    """Have a change enter its conversation in the directory, if it is one of a conversation's."""
-    if state.conversation_id is None:
-        state.writer.due_s = float("inf")
-        return
-    change.companions = (_entry(state),)
+    """Have a change enter its conversation in the directory, and begin its lifetime again."""
+    renewal = lifetime.renewal(state, state.lifetime)
+    entered = (_entry(state),) if state.conversation_id is not None else ()
+    change.companions = (*entered, renewal)
     change.packed = b""
 
 
 def _entry(state: State) -> Call:
     keys = state.directory
     head = Head.script(SCRIPTS["enter"], (keys.index, keys.expiring))
-    return Call(head, state.keys.tag, b"")
+    known = state.writer.lifetime_ms
+    if known is None and state.lifetime:
+        known = lifetime.milliseconds(state.lifetime)
+    return Call(head, state.keys.tag, b"" if known is None else b"%d" % known)
 
 
-def accompanied(state: State, change: Call) -> None:
-    """Take note of how that went; a change succeeds or fails by itself."""
-    refusals = [answer for answer in change.answers if isinstance(answer, RedisMemoryError)]
-    for refusal in refusals:
-        _log.warning("%s is not entered in the directory: %s", state.label, refusal)
-    state.writer.due_s = monotonic() + EVERY_S
+def accompanied(state: State, change: Call) -> Flow[None]:
+    """Take note of how that went; a change succeeds or fails by itself.
+
+    No round trip, but for a lifetime that this process did not know of.
+    """
+    *_, answer = change.answers
+    for refusal in change.answers:
+        if isinstance(refusal, RedisMemoryError):
+            _log.warning("%s: the directory, or the lifetime: %s", state.label, refusal)
     change.companions = ()
+    known = state.writer.lifetime_ms
+    state.writer.due_s = monotonic() + EVERY_S
+    with suppress(RedisMemoryError):
+        if not isinstance(answer, RedisMemoryError):
+            yield from lifetime.understood(state, answer, state.lifetime)
+        if state.writer.lifetime_ms:
+            state.writer.due_s = monotonic() + min(EVERY_S, state.writer.lifetime_ms / 10_000)
+            if known is None and not state.lifetime and state.conversation_id is not None:
+                yield _entry(state)
 
 
 def begun(state: State, change: Call) -> Flow[None]:
@@ -55,6 +70,20 @@ def begun(state: State, change: Call) -> Flow[None]:
     if state.conversation_id is not None and not change.answers:
         # others have emptied the memory, and removed its entry, since this process made one
         with suppress(RedisMemoryError):
+            yield _entry(state)
+
+
+def expire(state: State, ttl_ms: int) -> Flow[None]:
+    """Give the memory a lifetime, 0 for none. Two round trips; one more for unread containers."""
+    given = b"e%d" % ttl_ms
+    reply = yield lifetime.renewal(state, given)
+    yield from lifetime.understood(state, reply, given)
+    if ttl_ms:
+        state.writer.lifetime_ms = ttl_ms
+    state.writer.due_s = 0.0
+    if state.conversation_id is not None:
+        (created,) = yield Call(Head(b"HMGET", state.keys.memory), b"_created")
+        if created is not None:
             yield _entry(state)
 
 

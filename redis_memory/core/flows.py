@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis_memory.core import contents, directory, replica
+from redis_memory.core import contents, directory, lifetime, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.contests import FENCE_S
@@ -200,6 +200,17 @@ def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
         copy = yield from read(state, name)
         if copy is not None:
             return copy
+
+
+def expire(state: State, ttl_s: float | None) -> Flow[None]:
+    """Give the memory a lifetime, or None.
+
+    Raises:
+        OfflineError: The server is away.
+    """
+    ttl_ms = lifetime.checked(ttl_s)
+    yield from present(state)
+    yield from directory.expire(state, ttl_ms)
 
 
 def clear(state: State, waiter: Waiter = MAY_WAIT) -> Flow[None]:

@@ -217,6 +217,10 @@ def noticed(state: State) -> Flow[None]:
     entry, version, created = yield Call(
         Head(b"HMGET", memory), writer.id, b"_version", b"_created"
     )
+    if not entry and repair.has_expired(state, version or b"", created or b""):
+        if not state.is_waiting:
+            state.begin_anew()
+        return
     last = int(entry.split(b" ", 1)[0]) if entry else 0
     if last >= writer.last:
         repair.report_stale(state, name or "")

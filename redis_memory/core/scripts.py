@@ -47,6 +47,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "snapshot": ("snapshot",),
     "window": ("window",),
     "enter": ("enter",),
+    "renew": ("renew",),
     "correct": ("correct",),
     "record": ("record",),
     "restore": ("restore",),

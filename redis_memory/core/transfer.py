@@ -75,7 +75,8 @@ def store(
     and a number.
     """
     keys = Keys(directory.prefix, conversation_id)
-    yield Call(Head.script(SCRIPTS["enter"], _index(directory)), keys.tag, b"")
+    ttl_ms = lifetime_ms(whole.lifetime[0]) if whole.lifetime[0] else 0
+    yield Call(Head.script(SCRIPTS["enter"], _index(directory)), keys.tag, b"%d" % ttl_ms)
     declared = dict.fromkeys(whole.names)
     token = token or new_run() + b":1"
     how = b"replace" if replaces else b"create"

@@ -8,6 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 from redis_memory.core import directory
@@ -146,7 +147,7 @@ class AsyncDriver:
                     call = flow.throw(error)
                 else:
                     if call.companions:
-                        directory.accompanied(self.state, call)
+                        await self._aside(directory.accompanied(self.state, call), execute)
                     self._check_trust(attached)
                     if link.replicas and call.is_change and call.replicas < link.replicas:
                         shortage = max(call.replicas, 0)
@@ -156,6 +157,19 @@ class AsyncDriver:
                 raise not_replicated(shortage, link.replicas) from None
             result: T = end.value
             return result
+
+    @staticmethod
+    async def _aside(flow: Flow[None], execute: Callable[[Call], Awaitable[Any]]) -> None:
+        """Run what follows a change that has succeeded already."""
+        with suppress(StopIteration):
+            call = next(flow)
+            while True:
+                try:
+                    reply = await execute(call)
+                except RedisMemoryError as error:
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(reply)
 
     def _check_trust(self, attached: _Attachment) -> None:
         if attached.reconnects == attached.link.reconnects:

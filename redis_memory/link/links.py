@@ -153,6 +153,9 @@ def reuse_writer(link: Link | AsyncLink, state: State) -> None:
     """Go on as a writer of the same memory that nobody uses any more, if there is one."""
     if state.writer.last == 0:
         state.writer = idle_writers.take(link.address.label, state.keys.memory) or state.writer
+        if state.lifetime:
+            # another memory object may have been opened with another lifetime
+            state.writer.due_s = 0.0
 
 
 def attach_journal(

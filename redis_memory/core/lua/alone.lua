@@ -26,7 +26,7 @@ local function begin(result, steps)
   call('HSET', memory, writer, number .. ' ' .. now .. ' ok ' .. result, '_version', now)
   -- with its first attribute a memory begins, and no longer expires as one without attributes does
   if not field and call('HSETNX', memory, '_created', now) == 1 then
-    call('PERSIST', memory)
+    if ends then call('PEXPIREAT', memory, ends) else call('PERSIST', memory) end
     outcome = 'begun'
   end
 end

@@ -30,7 +30,7 @@ local outcome = 'ok'
 if not field then
   call('DEL', content)
   if call('HSETNX', memory, '_created', version) == 1 then
-    call('PERSIST', memory)
+    if ends then call('PEXPIREAT', memory, ends) else call('PERSIST', memory) end
     outcome = 'begun'
   end
 end
@@ -46,6 +46,7 @@ for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
     return {number, 'error', '', pushed.err}
   end
 end
+if ends then call('PEXPIREAT', content, ends) end
 -- as announce.lua has it
 local what, payload, bytes = 'c', '', 0
 if #ARGV == 6 then

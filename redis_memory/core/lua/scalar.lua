@@ -6,7 +6,7 @@ call('HSET', memory, writer, number .. ' ' .. version .. ' ok ', '_version', ver
 local outcome = 'ok'
 if not field then
   if call('HSETNX', memory, '_created', version) == 1 then
-    call('PERSIST', memory)
+    if ends then call('PEXPIREAT', memory, ends) else call('PERSIST', memory) end
     outcome = 'begun'
   end
 elseif match(field, '^[^nv]') then
