@@ -131,7 +131,7 @@ class Archive:
     """A file that is written: whole or not at all, or, when it `appends`, line after line."""
 
     def __init__(self, target: File, *, appends: bool = False) -> None:
-        self._path = None if hasattr(target, "write") else Path(os.fspath(target))
+        self._path = Path(target) if isinstance(target, str | os.PathLike) else None
         self._file: Any = target if self._path is None else None
         self._appends = appends
         self._part: Path | None = None
@@ -222,7 +222,7 @@ class Lines:
     """A file that is read, some lines at a time."""
 
     def __init__(self, source: File) -> None:
-        self._path = None if hasattr(source, "read") else Path(os.fspath(source))
+        self._path = Path(source) if isinstance(source, str | os.PathLike) else None
         self._file: Any = source
         self._number = 0
 

@@ -81,11 +81,12 @@ class Spared:
     """Who is to be kept."""
 
     def __init__(self, keep: Keep | None) -> None:
-        is_condition = isinstance(keep, str) or callable(keep)
-        self.condition: Condition | None = Condition(keep) if is_condition else None  # type: ignore[arg-type]
+        self.condition: Condition | None = None
         self.ids: frozenset[str] = frozenset()
-        if keep is not None and not is_condition:
-            self.ids = frozenset(map(normal_id, keep))  # type: ignore[arg-type]
+        if isinstance(keep, str) or callable(keep):
+            self.condition = Condition(keep)
+        elif keep is not None:
+            self.ids = frozenset(map(normal_id, keep))
 
 
 def prune(

@@ -22,7 +22,7 @@ _is_greeting = named("HELLO", "AUTH", "CLIENT", "SELECT", "PING")
 
 
 def is_ordinary(request: Request) -> bool:
-    """Whether a request is work: not HELLO, AUTH, CLIENT, SELECT, PING, nor a change's companion."""
+    """Whether a request is work: no HELLO, AUTH, CLIENT, SELECT, PING, no change's companion."""
     return not _is_greeting(request) and not is_companion(request)
 
 
