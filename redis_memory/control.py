@@ -102,7 +102,7 @@ def setdefault(memory: Memory, name: str, value: Any) -> Any:
 def clear(memory: Memory) -> None:
     """Delete every attribute.
 
-    Cost: three round trips, and one more when there are containers that this memory has not read
+    Cost: four round trips, and one more when there are containers that this memory has not read
     before.
     """
     core = core_of(memory)

@@ -130,6 +130,7 @@ class _Chosen:
     """A conversation that is to go, as it was when it was looked at."""
 
     tag: bytes
+    score: int
     life: Life
     record: Record | None
 
@@ -145,7 +146,7 @@ def _chosen(
 ) -> Course[list[_Chosen]]:
     """Those of some conversations that are to go."""
     idle = [
-        _Chosen(one.tag, one.life, None)
+        _Chosen(one.tag, one.score, one.life, None)
         for one in some
         if one.life is not None and search.wants(one.life) and id_of(one.tag) not in spared.ids
     ]
@@ -158,8 +159,8 @@ def _chosen(
             directory.keys, [one.tag for one in idle], None if reads_all else names
         )
         idle = [
-            _Chosen(record.tag, life, record)
-            for record in read
+            _Chosen(record.tag, one.score, life, record)
+            for one, record in zip(idle, read, strict=True)
             if (life := record.life) is not None
             and search.wants(life)
             and _is_to_go(directory, search.where, spared.condition, record, tally)
@@ -239,9 +240,7 @@ def _removed(
                 gone.append(one)
         left = again
     if not tally.dry_run:
-        yield from directory.correct(
-            [Candidate(one.tag, int(one.life.activity), None) for one in gone]
-        )
+        yield from directory.correct([Candidate(one.tag, one.score, None) for one in gone])
 
 
 def _how(one: _Chosen, now_us: int) -> bytes:

@@ -90,24 +90,19 @@ def expire(state: State, ttl_ms: int) -> Flow[None]:
 def emptied(state: State) -> Flow[None]:
     """A change found the memory without attributes, or left it so: remove its entry.
 
-    Unless another process has begun it anew. Two round trips; what fails here is made up for by
+    Unless another process has begun it anew. Three round trips; what fails here is made up for by
     whoever comes across the entry.
     """
     if state.conversation_id is None:
         return
     with suppress(RedisMemoryError):
         asked = Call(Head(b"HMGET", state.keys.memory), b"_created", b"_version")
-        created, version = yield asked
-        if created is not None:
+        if (yield asked)[0] is not None:
             return
         state.writer.due_s = 0.0
-        yield corrections(state, state.keys.tag, version)
+        keys = state.directory
+        correct = Head.script(SCRIPTS["correct"], (keys.index, keys.expiring))
+        yield Call(correct, state.keys.tag, AT_ANY_TIME, b"", b"")
+        # somebody may have begun it anew in between, and lost the entry just now
         if (yield asked)[0] is not None:
             yield _entry(state)
-
-
-def corrections(state: State, tag: bytes, version: bytes | None) -> Call:
-    """Remove the entry of a memory that was found empty at a version; without one, at any time."""
-    limit = b"%d" % int(version, 16) if version else AT_ANY_TIME
-    keys = state.directory
-    return Call(Head.script(SCRIPTS["correct"], (keys.index, keys.expiring)), tag, limit, b"", b"")

@@ -85,7 +85,7 @@ def assign(
 
 
 def delete(state: State, name: str) -> Flow[bool]:
-    """Delete an attribute; whether there was one. One round trip, three for the last one.
+    """Delete an attribute; whether there was one. One round trip, four for the last one.
 
     While the server is away there was one unless this process knows that there was none.
     """
@@ -216,7 +216,7 @@ def expire(state: State, ttl_s: float | None) -> Flow[None]:
 def clear(state: State, waiter: Waiter = MAY_WAIT) -> Flow[None]:
     """Delete every attribute.
 
-    Three round trips when this process has seen the containers before, else one more.
+    Four round trips when this process has seen the containers before, else one more.
     """
     known = {n for n, a in state.attributes.items() if a.copy and a.copy.kind in CONTAINERS}
     while True:

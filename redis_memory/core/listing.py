@@ -351,7 +351,9 @@ class Directory:
         if life is None:
             score = yield Call(Head(b"ZSCORE", self.keys.index), tag)
             if score is not None:
-                yield from self.correct([Candidate(tag, int(float(score)), None)])
+                # once more: who entered it before is seen now, and who did since has a newer score
+                (life,) = yield from lives(self.keys, [tag])
+                yield from self.correct([Candidate(tag, int(float(score)), life)])
         return life
 
     def stats(self) -> Flow[Stats]:

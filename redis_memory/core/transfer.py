@@ -12,7 +12,7 @@ from redis_memory.core import contents, flows
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.delivery import NEEDS_ANSWER
 from redis_memory.core.directory import AT_ANY_TIME
-from redis_memory.core.keys import Keys, check_name, tag_of
+from redis_memory.core.keys import Keys, check_name, id_of, tag_of
 from redis_memory.core.listing import Candidate, Directory
 from redis_memory.core.records import Life, Record, lives, records
 from redis_memory.core.scripts import SCRIPTS
@@ -173,7 +173,7 @@ def remove(directory: Directory, record: Record, life: Life) -> Flow[bytes]:
     """Delete a conversation if it still is as it was read: `ok`, `active` or `gone`."""
     call = removal(directory, record.tag, record.containers, life.version, b"fence")
     reply = yield call
-    yield from directory.correct([Candidate(record.tag, int(life.activity), None)])
+    yield from directory.life(id_of(record.tag))
     outcome: bytes = reply[0]
     return b"ok" if outcome == b"gone" and call.attempts > 1 else outcome
 
