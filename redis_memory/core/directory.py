@@ -23,6 +23,9 @@ _log = logging.getLogger("redis_memory")
 # How often the directory is told of a memory that is active.
 EVERY_S: Final = 1.0
 
+_MOST_TOLD: Final = 100
+_told: set[tuple[str, str]] = set()
+
 # Later than every last activity, in microseconds.
 AT_ANY_TIME: Final = b"9000000000000000"
 
@@ -52,7 +55,7 @@ def accompanied(state: State, change: Call) -> Flow[None]:
     *_, answer = change.answers
     for refusal in change.answers:
         if isinstance(refusal, RedisMemoryError):
-            _log.warning("%s: the directory, or the lifetime: %s", state.label, refusal)
+            _tell(state, refusal)
     change.companions = ()
     known = state.writer.lifetime_ms
     state.writer.due_s = monotonic() + EVERY_S
@@ -63,6 +66,15 @@ def accompanied(state: State, change: Call) -> Flow[None]:
             state.writer.due_s = monotonic() + min(EVERY_S, state.writer.lifetime_ms / 10_000)
             if known is None and not state.lifetime and state.conversation_id is not None:
                 yield _entry(state)
+
+
+def _tell(state: State, refusal: RedisMemoryError) -> None:
+    """Say once why the directory is not kept, not once a second."""
+    reason = (state.prefix, str(refusal))
+    level = logging.DEBUG if reason in _told else logging.WARNING
+    if len(_told) < _MOST_TOLD:
+        _told.add(reason)
+    _log.log(level, "%s: no directory entry, or no lifetime: %s", state.label, refusal)
 
 
 def begun(state: State, change: Call) -> Flow[None]:

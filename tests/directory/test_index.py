@@ -163,8 +163,10 @@ def test_what_waited_is_entered_when_it_is_delivered(own_server: Server) -> None
     close(emptied)
 
 
-def test_who_may_not_write_the_index_may_still_write(own_server: Server) -> None:
-    """A user without rights on the index is told in the log, and its change is made."""
+def test_who_may_not_write_the_index_may_still_write(
+    own_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user without rights on the index is told once in the log, and its changes are made."""
     own_server.client().acl_setuser(
         *("ann", True),
         passwords=["+secret"],
@@ -176,8 +178,14 @@ def test_who_may_not_write_the_index_may_still_write(own_server: Server) -> None
     memory = ConversationMemory("c-1", url)
     memory.topic = "billing"
     assert memory.topic == "billing"
+    others = [ConversationMemory(f"c-{number}", url) for number in range(2, 4)]
+    for other in others:
+        other.topic = "billing"
     assert entries(own_server) == {}
-    close(memory)
+    told = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert len(told) == 1
+    for each in (memory, *others):
+        close(each)
 
 
 def test_reindex_makes_the_index_anew(begin: Begin, server: Server, url: str) -> None:
