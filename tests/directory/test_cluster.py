@@ -15,9 +15,13 @@ from redis_memory import (
     batch,
     clear,
     expire,
+    push,
     snapshot,
+    status,
 )
+from redis_memory.link.cluster import key_slot
 from tests.groups import Cluster
+from tests.scaling.test_cluster import slot_of
 from tests.waiting import wait_until
 
 NAMES = [f"c-{number}" for number in range(12)]
@@ -73,3 +77,17 @@ async def test_the_awaited_directory_of_a_cluster(own_cluster: Cluster) -> None:
         await directory.rename("c-0", "d")
         assert (await directory.prune(0, keep=["d"])).pruned == 11
         assert (await directory.reindex()).found == await directory.count() == 1
+
+
+def test_changes_need_no_index(own_cluster: Cluster) -> None:
+    """While the node of the index is away, the memories of the others are written to and read."""
+    index = own_cluster.primary_of(key_slot(b"memory:~conversations"))
+    name = next(one for one in NAMES if own_cluster.primary_of(slot_of(one)) is not index)
+    with ConversationMemory(name, own_cluster.url, timeout_s=0.3, ttl_s=1000) as memory:
+        memory.log = [0]
+        index.kill()
+        for number in range(1, 5):
+            push(memory, "log", number)
+            expire(memory, 900)
+        assert status(memory).queued == 0
+        assert memory.log == [0, 1, 2, 3, 4]
