@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import appending
 import calls
+import directory
 import feed
 import footprint
 import outage
@@ -31,6 +32,7 @@ T = TypeVar("T")
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: list[Callable[[Setting], Iterator[Figure]]] = [
     calls.assigning,
+    directory.keeping,
     appending.everyday,
     reading.unchanged,
     appending.long_and_short,

@@ -3,11 +3,13 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from redis_memory.archives import Damaged, ExportReport, LoadReport
 from redis_memory.blocks import batch, compare_and_set, transaction
 from redis_memory.control import (
     clear,
     close,
     conflicts,
+    expire,
     flush,
     increment,
     push,
@@ -16,13 +18,18 @@ from redis_memory.control import (
     status,
     window,
 )
+from redis_memory.conversations import Conversations
 from redis_memory.core.conflicts import EXISTS, MISSING, Conflict
+from redis_memory.core.inspection import AttributeInfo, ConversationInfo
+from redis_memory.core.listing import Entry, Page, ReindexReport, Stats
 from redis_memory.core.watching import Change
 from redis_memory.errors import (
     AccessDeniedError,
+    ArchiveError,
     ClosedError,
     ConfigurationError,
     ConflictError,
+    ConversationExistsError,
     CorruptValueError,
     DataLossWarning,
     EmbeddedServerError,
@@ -39,6 +46,7 @@ from redis_memory.errors import (
     ServerRefusedError,
     StaleClaimError,
     StaleProxyError,
+    UnknownConversationError,
     UnstorableValueError,
     UnsupportedServerError,
     ValueTooLargeError,
@@ -48,6 +56,7 @@ from redis_memory.errors import (
 from redis_memory.leases import Claim, claim, lock
 from redis_memory.memory import ConversationMemory, Memory
 from redis_memory.proxies import SyncedDict, SyncedList, SyncedSet
+from redis_memory.pruning import PruneReport
 from redis_memory.retrying import retry_on_conflict
 from redis_memory.settings import Settings
 from redis_memory.standing import Status
@@ -55,44 +64,60 @@ from redis_memory.watching import wait_for, watch
 
 if TYPE_CHECKING:
     from redis_memory.aio import AsyncClaim, AsyncConversationMemory, AsyncHandle, AsyncMemory
+    from redis_memory.async_conversations import AsyncConversations
 
 __all__ = [
     "AccessDeniedError",
+    "ArchiveError",
     "AsyncClaim",
     "AsyncConversationMemory",
+    "AsyncConversations",
     "AsyncHandle",
     "AsyncMemory",
+    "AttributeInfo",
     "Change",
     "Claim",
     "ClosedError",
     "ConfigurationError",
     "Conflict",
     "ConflictError",
+    "ConversationExistsError",
+    "ConversationInfo",
     "ConversationMemory",
+    "Conversations",
     "CorruptValueError",
+    "Damaged",
     "DataLossWarning",
     "EXISTS",
     "EmbeddedServerError",
+    "Entry",
+    "ExportReport",
     "InDoubtError",
     "InvalidIdError",
     "InvalidNameError",
     "InvalidValueError",
     "JournalError",
     "LeaseLostError",
+    "LoadReport",
     "MISSING",
     "Memory",
     "NotReplicatedError",
     "OfflineError",
+    "Page",
+    "PruneReport",
     "QueueFullError",
     "RedisMemoryError",
+    "ReindexReport",
     "ServerRefusedError",
     "Settings",
     "StaleClaimError",
     "StaleProxyError",
+    "Stats",
     "Status",
     "SyncedDict",
     "SyncedList",
     "SyncedSet",
+    "UnknownConversationError",
     "UnstorableValueError",
     "UnsupportedServerError",
     "ValueTooLargeError",
@@ -104,6 +129,7 @@ __all__ = [
     "close",
     "compare_and_set",
     "conflicts",
+    "expire",
     "flush",
     "increment",
     "lock",
@@ -119,14 +145,18 @@ __all__ = [
 ]
 
 # asyncio and what builds on it take a tenth of the time that the import takes
-_AWAITED = ("AsyncClaim", "AsyncConversationMemory", "AsyncHandle", "AsyncMemory", "aio")
+_AWAITED = (
+    *("AsyncClaim", "AsyncConversationMemory", "AsyncConversations", "AsyncHandle", "AsyncMemory"),
+    "aio",
+)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _AWAITED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    aio = importlib.import_module("redis_memory.aio")
-    return aio if name == "aio" else getattr(aio, name)
+    module = "aio" if name != "AsyncConversations" else "async_conversations"
+    found = importlib.import_module(f"redis_memory.{module}")
+    return found if name == "aio" else getattr(found, name)
 
 
 def __dir__() -> list[str]:

@@ -42,6 +42,7 @@ __all__ = [
     "close",
     "compare_and_set",
     "conflicts",
+    "expire",
     "flush",
     "increment",
     "lock",
@@ -228,6 +229,12 @@ async def clear(memory: AsyncMemory) -> None:
     """As the blocking `clear`."""
     core = core_of(memory)
     await core.run(core.clearing())
+
+
+async def expire(memory: AsyncMemory, ttl_s: float | None) -> None:
+    """As the blocking `expire`."""
+    core = core_of(memory)
+    await core.run(flows.expire(core.state, ttl_s))
 
 
 async def status(memory: AsyncMemory) -> Status:

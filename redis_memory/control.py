@@ -103,11 +103,33 @@ def setdefault(memory: Memory, name: str, value: Any) -> Any:
 def clear(memory: Memory) -> None:
     """Delete every attribute.
 
-    Cost: one round trip, and one more when there are containers that this memory has not read
+    Cost: four round trips, and one more when there are containers that this memory has not read
     before.
     """
     core = core_of(memory)
     core.run(core.clearing())
+
+
+def expire(memory: Memory, ttl_s: float | None) -> None:
+    """Give the whole memory a lifetime that begins again with each change; None takes it away.
+
+    All its keys end together. It counts from the last change by any process, to a tenth of
+    `ttl_s` and at most a second less. It holds until the memory is cleared or has ended, and comes
+    before the setting `ttl_s`, with None too. A memory without attributes may be given one.
+
+    Args:
+        memory: The memory of a conversation, or of a prefix.
+        ttl_s: Seconds, from 0.001 up to a century.
+
+    Raises:
+        OfflineError: The server is away; nothing waits.
+        ValueError: The lifetime is out of range.
+
+    Cost: three round trips, and one more when there are containers that this memory has not read
+    before.
+    """
+    core = core_of(memory)
+    core.run(flows.expire(core.state, ttl_s))
 
 
 def status(memory: Memory) -> Status:

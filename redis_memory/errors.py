@@ -7,6 +7,9 @@ RedisMemoryError
 ├── CorruptValueError (ValueError)          Redis holds bytes under our name that we did not write
 ├── InvalidNameError (ValueError)           an attribute name that cannot be stored
 ├── InvalidIdError (ValueError)             a conversation id that cannot be used
+├── UnknownConversationError (LookupError)  there is no conversation with that id
+├── ConversationExistsError (ValueError)    there is one already
+├── ArchiveError (OSError)                  an archive cannot be written or read
 ├── WrongKindError (TypeError)              the attribute exists and is something else
 ├── ConflictError (RuntimeError)            what a block relied on was changed by others
 ├── StaleProxyError (LookupError)           the place a proxy came from is gone or has moved
@@ -64,6 +67,18 @@ class InvalidNameError(RedisMemoryError, ValueError):
 
 class InvalidIdError(RedisMemoryError, ValueError):
     """A conversation id is empty, too long, or neither text nor a UUID."""
+
+
+class UnknownConversationError(RedisMemoryError, LookupError):
+    """There is no conversation with that id under this prefix."""
+
+
+class ConversationExistsError(RedisMemoryError, ValueError):
+    """There is a conversation with that id already; it was left as it is."""
+
+
+class ArchiveError(RedisMemoryError, OSError):
+    """An archive cannot be written or read; nothing was deleted that it does not hold."""
 
 
 class WrongKindError(RedisMemoryError, TypeError):

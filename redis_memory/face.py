@@ -7,7 +7,7 @@ from sys import getrefcount
 from typing import Any, Protocol
 
 from redis_memory.cached import UNKNOWN, CachedReads
-from redis_memory.core import comparing, counting, flows, pushing, reading, replica
+from redis_memory.core import comparing, counting, flows, lifetime, pushing, reading, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import MISSING, Conflicts
@@ -260,6 +260,8 @@ class Face:
             resolved.repair_s,
         )
         state = State(resolved.prefix, conversation_id, limits, bounds=bounds, conflicts=conflicts)
+        if resolved.ttl_s is not None:
+            state.lifetime = b"s%d" % lifetime.checked(resolved.ttl_s)
         self.__dict__[CORE] = self._connect(state, resolved, client)
 
     def _connect(self, state: State, settings: Settings, client: Any) -> Core:

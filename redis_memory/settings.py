@@ -167,6 +167,13 @@ class Settings(BaseSettings):
         description="For how many seconds cached reads of an attribute may go without asking the "
         "server: so long may a change stay unseen that no feed tells, by a foreign hand.",
     )
+    ttl_s: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=100 * 366 * 86400,
+        description="How many seconds after its last change a memory ends, all its keys together; "
+        "`expire` gives a memory another lifetime. None: it stays.",
+    )
     max_value_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=1024,

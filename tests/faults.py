@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from redis_memory.core.scripts import SCRIPTS
 from tests.background import Background
 from tests.resp import Predicate, Request, named
 from tests.servers import HOST, free_port
@@ -15,12 +16,19 @@ from tests.wire import Address, Fault, Loss, Traffic, Wire
 
 __all__ = ["FaultProxy", "Loss", "Predicate", "Request", "is_ordinary", "named"]
 
+_BESIDE_CHANGES = (SCRIPTS["enter"], SCRIPTS["renew"])
+_COMPANIONS = {part for script in _BESIDE_CHANGES for part in (script.sha, script.source)}
 _is_greeting = named("HELLO", "AUTH", "CLIENT", "SELECT", "PING")
 
 
 def is_ordinary(request: Request) -> bool:
-    """Whether a request is work: not HELLO, AUTH, CLIENT, SELECT nor PING."""
-    return not _is_greeting(request)
+    """Whether a request is work: no HELLO, AUTH, CLIENT, SELECT, PING, no change's companion."""
+    return not _is_greeting(request) and not is_companion(request)
+
+
+def is_companion(request: Request) -> bool:
+    """Whether a request keeps directory or lifetime, in the packet of a change."""
+    return any(part in _COMPANIONS for part in request.arguments[:1])
 
 
 class FaultProxy:

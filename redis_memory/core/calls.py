@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from redis_memory.core.scripts import Script
@@ -39,10 +39,16 @@ class Head:
 
 
 class Call:
-    """One command that only reads. `attempts` counts how often it was sent."""
+    """One command that only reads. `attempts` counts how often it was sent.
 
-    __slots__ = ("arguments", "attempts", "head", "packed", "replicas")
+    `companions` are sent right before it, in the same packet, and are answered with it:
+    `answers` are their replies, an error as an exception that is not raised.
+    """
+
+    __slots__ = ("answers", "arguments", "attempts", "companions", "head", "packed", "replicas")
     is_change = False
+    # may its key lie in another slot of a cluster than the memory whose driver sends it?
+    is_apart = False
 
     def __init__(self, head: Head, *arguments: bytes) -> None:
         self.head: Head = head
@@ -52,6 +58,15 @@ class Call:
         self.replicas: int = 0
         # the bytes for the wire, by whoever sends it first
         self.packed: bytes = b""
+        self.companions: Sequence[Call] = ()
+        self.answers: Sequence[Any] = ()
+
+
+class Apart(Call):
+    """One that is about the directory, whose slot is its own."""
+
+    __slots__ = ()
+    is_apart = True
 
 
 class NumberedCall(Call):
@@ -69,6 +84,8 @@ class NumberedCall(Call):
         self.attempts = 0
         self.replicas = 0
         self.packed = b""
+        self.companions = ()
+        self.answers = ()
         self.turn: int = turn
         self.answered_at_s: float = 0.0
 
@@ -80,5 +97,16 @@ class Batch(Call):
     is_change = True
 
 
+class Errand:
+    """Something to be done with a file: `work` is called, and may take a while."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work: Callable[[], Any] = work
+
+
 # A flow yields calls, is sent their replies, and returns a result: logic without I/O.
 Flow = Generator[Call, Any, T]
+# The same with errands in between.
+Course = Generator[Call | Errand, Any, T]

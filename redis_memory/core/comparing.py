@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_memory.core import contents, replica
+from redis_memory.core import contents, directory, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Flow
@@ -117,6 +117,8 @@ def _exchanged(
         else:
             descriptor = answer.descriptor
             attribute.copy = Copy(new.kind, descriptor, new.plain) if descriptor else None
+        if answer.result == b"empty":
+            yield from directory.emptied(state)
     return answer
 
 

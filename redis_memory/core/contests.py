@@ -87,6 +87,12 @@ def report_in_doubt(state: State, operation: Operation) -> None:
         _report(state, part, "in doubt")
 
 
+def report_expired(state: State, operation: Operation) -> None:
+    """Report a change of a memory whose lifetime was over before it could be made."""
+    for part in operation.parts:
+        _report(state, part, "cleared")
+
+
 def _report(state: State, operation: Operation, reason: str, detail: str = "") -> None:
     mine = _mine(state, operation)
     name = _name(operation.name)

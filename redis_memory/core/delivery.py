@@ -7,7 +7,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from redis_memory.core import repair
+from redis_memory.core import directory, repair
 from redis_memory.core.attributes import Attribute
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Flow, Head, NumberedCall
@@ -228,6 +228,12 @@ def understood(
         # the number stays unsettled: this connection gave us somebody else's answer
         raise ServerRefusedError("the server's answer does not belong to this change")
     writer = state.writer
+    if status == b"begun":
+        # as well as ok, and the memory's first attribute
+        reply[1] = b"ok"
+        succeeded(state, writer, call, reply)
+        yield from directory.begun(state, call)
+        return Answer(*reply[1:])
     if status == b"gap":
         return (yield from _after_gap(state, call, reply, head, waiter))
     writer.unsettled = False
@@ -238,6 +244,9 @@ def understood(
         return (yield from _repeated(state, call, reply, head, waiter))
     if status == b"error":
         raise _refused(reply[3])
+    if status == b"gone" and call.answers:
+        # it was entered in the directory, and there may be no such memory
+        yield from directory.emptied(state)
     return Answer(*reply[1:])
 
 

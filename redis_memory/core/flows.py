@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis_memory.core import contents, held, replica
+from redis_memory.core import contents, directory, held, lifetime, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.contests import FENCE_S
@@ -15,6 +15,7 @@ from redis_memory.core.delivery import (
     MAY_WAIT,
     NEEDS_ANSWER,
     QUEUED,
+    Waiter,
     begin,
     deliver,
     numbered,
@@ -22,15 +23,10 @@ from redis_memory.core.delivery import (
     understood,
     wait,
 )
-from redis_memory.core.descriptor import (
-    CONTAINERS,
-    LIST,
-    damaged,
-    split,
-    stored_elements,
-)
+from redis_memory.core.descriptor import CONTAINERS, split
 from redis_memory.core.keys import name_text
 from redis_memory.core.reading import read, unknown
+from redis_memory.core.records import plain
 from redis_memory.core.replay import caught_up
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
@@ -88,7 +84,7 @@ def assign(
 
 
 def delete(state: State, name: str) -> Flow[bool]:
-    """Delete an attribute; whether there was one. One round trip.
+    """Delete an attribute; whether there was one. One round trip, four for the last one.
 
     While the server is away there was one unless this process knows that there was none.
     """
@@ -113,6 +109,8 @@ def delete(state: State, name: str) -> Flow[bool]:
         replica.drop(state, attribute)
         return True
     attribute.copy, attribute.is_absent = None, True
+    if answer.result == b"empty":
+        yield from directory.emptied(state)
     return answer.status == b"ok"
 
 
@@ -208,23 +206,9 @@ def survey(state: State) -> Flow[tuple[dict[str, bytes], dict[str, Any]]]:
             break
     elements = dict(zip(asked, answered, strict=True))
     state.found(stored)
-    values = {n: _plain(state, n, stored[n], elements.get(n)) for n in sorted(stored)}
+    limits = state.limits
+    values = {n: plain(limits, n, stored[n], elements.get(n)) for n in sorted(stored)}
     return {name: split(field, name)[0] for name, field in stored.items()}, values
-
-
-def _plain(state: State, name: str, field: bytes, content: list[Any] | None) -> Any:
-    descriptor, payload = split(field, name)
-    kind = descriptor[:1]
-    if kind not in CONTAINERS or content is None:
-        with contents.named(name):
-            return contents.decode_scalar(kind, payload, state.limits)
-    stored_as, elements = content
-    is_whole = len(elements) == stored_elements(descriptor, name)
-    # an empty container has no key
-    if not is_whole or (elements and stored_as != (b"list" if kind == LIST else b"hash")):
-        raise damaged(kind, name)
-    with contents.named(name):
-        return contents.decode(kind, elements, state.limits)
 
 
 def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
@@ -250,10 +234,21 @@ def setdefault(state: State, name: str, value: Any) -> Flow[Copy]:
             return copy
 
 
-def clear(state: State) -> Flow[None]:
+def expire(state: State, ttl_s: float | None) -> Flow[None]:
+    """Give the memory a lifetime, or None.
+
+    Raises:
+        OfflineError: The server is away.
+    """
+    ttl_ms = lifetime.checked(ttl_s)
+    yield from present(state)
+    yield from directory.expire(state, ttl_ms)
+
+
+def clear(state: State, waiter: Waiter = MAY_WAIT) -> Flow[None]:
     """Delete every attribute.
 
-    One round trip when this process has seen the containers before, else one more.
+    Four round trips when this process has seen the containers before, else one more.
     """
     if state.block is not None:
         state.block.hold_clear(state.attributes.values(), FENCE_S)
@@ -267,11 +262,13 @@ def clear(state: State) -> Flow[None]:
         def head(writer: Writer, keys: tuple[bytes, ...] = keys) -> Head:
             return Head.script(SCRIPTS["clear"], keys, writer.id, b"")
 
-        answer = yield from numbered(state, head, b"", b"clear", FENCE_S)
+        answer = yield from numbered(state, head, b"", b"clear", FENCE_S, waiter=waiter)
         if answer.status != b"undeclared":
             break
         known |= set(map(name_text, answer.elements))
     _forget_all(state, answer.status)
+    if answer.status != QUEUED:
+        yield from directory.emptied(state)
 
 
 def _forget_all(state: State, status: bytes) -> None:

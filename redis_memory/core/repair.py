@@ -76,6 +76,9 @@ def after_gap(
     lost_data = found_older or is_older(state, last_known, version, created)
     idle_s = monotonic() - state.writer.answered_at_s
     was_pruned = last_known == 0 and idle_s > _FORGOTTEN_AFTER_S
+    if last_known == 0 and has_expired(state, version, created):
+        was_pruned = True
+        _give_up_expired(state)
     again = _kept(state, last_known) if lost_data and not was_pruned else []
     forgotten = first - 1 - last_known
     if not queue.operations:
@@ -88,6 +91,21 @@ def after_gap(
     state.is_waiting = state.writer.unsettled = bool(queue.operations)
     if not was_pruned and forgotten:
         _report(state, forgotten, len(again), first, lost_data=lost_data)
+
+
+def has_expired(state: State, version: bytes, created: bytes) -> bool:
+    """Is the memory gone, or begun anew, because its lifetime was over?"""
+    return state.has_expired() and (not version or not created or created > _newest(state))
+
+
+def _give_up_expired(state: State) -> None:
+    """What was to change the memory whose lifetime is over does not bring it back."""
+    queue, ends_us = state.queue, state.writer.expired_us or state.writer.ends_us
+    for operation in [each for each in queue.operations if each.at_us < ends_us]:
+        queue.operations.remove(operation)
+        queue.bytes -= operation.size_bytes
+        contests.report_expired(state, operation)
+    state.begin_anew()
 
 
 def _kept(state: State, last_known: int) -> list[Operation]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from time import monotonic
 
-from redis_memory.core import contents, contests, repair
+from redis_memory.core import contents, contests, directory, repair
 from redis_memory.core.calls import Batch, Call, Flow, Head, NumberedCall
 from redis_memory.core.clock import now_us
 from redis_memory.core.contests import Told
@@ -17,6 +17,9 @@ from redis_memory.core.state import State
 from redis_memory.errors import OfflineError, ServerRefusedError
 
 _log = logging.getLogger("redis_memory")
+
+# What may leave a memory without attributes.
+_MAY_EMPTY = ("delete", "clear", "together")
 
 
 def caught_up(state: State) -> Flow[bool]:
@@ -51,11 +54,13 @@ def drain(state: State, until_s: float) -> Flow[None]:
         OfflineError: The server is away; what was not confirmed goes on waiting.
         ServerRefusedError: The server refuses to store anything; the same.
     """
-    queue = state.queue
+    queue, may_be_empty = state.queue, False
     while queue.operations and monotonic() < until_s:
         if queue.offset_us is None:
             yield from _measure(state)
-        yield from _deliver(state, queue.next())
+        operations = queue.next()
+        may_be_empty |= any(o.script in _MAY_EMPTY for o in operations)
+        yield from _deliver(state, operations)
         # not below: where nothing has waited, a number may still be in doubt
         state.writer.unsettled = bool(queue.operations)
         state.writer.answered_at_s = monotonic()
@@ -63,6 +68,8 @@ def drain(state: State, until_s: float) -> Flow[None]:
         # what the server holds is the truth again
         state.is_waiting = False
         state.distrust()
+    if may_be_empty:
+        yield from directory.emptied(state)
 
 
 def _measure(state: State) -> Flow[None]:
@@ -81,6 +88,8 @@ def _deliver(state: State, operations: list[Operation]) -> Flow[None]:
         unsent = [operation for operation in operations if not operation.is_sent]
         for operation in operations:
             operation.is_sent = True
+        # others may have emptied the memory meanwhile: it is entered in the directory again
+        state.writer.due_s = 0.0
         reply = yield call
         if reply[0] == b"gap":
             if call.attempts == 1:  # nothing was made by this call, and no other has sent these
@@ -210,6 +219,10 @@ def noticed(state: State) -> Flow[None]:
     entry, version, created = yield Call(
         Head(b"HMGET", memory), writer.id, b"_version", b"_created"
     )
+    if not entry and repair.has_expired(state, version or b"", created or b""):
+        if not state.is_waiting:
+            state.begin_anew()
+        return
     last = int(entry.split(b" ", 1)[0]) if entry else 0
     if last >= writer.last:
         repair.report_stale(state, name or "")

@@ -22,7 +22,8 @@ from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
 from redis_memory.core.writer import Writer
 
-_FIELD: Final = b"_schema:"
+# What the names of the fields begin with.
+SCHEMAS: Final = b"_schema:"
 # Up to so many bytes of field and of value the server stores the whole hash compactly.
 _COMPACT_BYTES: Final = 64
 _TAIL_BYTES: Final = 39
@@ -39,7 +40,7 @@ class Mark:
     __slots__ = ("_token", "_version", "field")
 
     def __init__(self, label: str, word: str, version: int | None = None) -> None:
-        self.field: bytes = _FIELD + _short(label.encode())
+        self.field: bytes = SCHEMAS + _short(label.encode())
         self._version = version
         self._token = word.encode() if version is None else b"v%d" % version
 
@@ -58,7 +59,7 @@ class Mark:
 
 
 def _short(label: bytes) -> bytes:
-    if len(_FIELD) + len(label) <= _COMPACT_BYTES:
+    if len(SCHEMAS) + len(label) <= _COMPACT_BYTES:
         return label
     digest = hashlib.sha256(label).hexdigest()[:16].encode()
     return digest + b"~" + label[-_TAIL_BYTES:]

@@ -52,6 +52,12 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "fresh": ("fresh",),
     "snapshot": ("snapshot",),
     "window": ("window",),
+    "enter": ("enter",),
+    "renew": ("renew",),
+    "correct": ("correct",),
+    "record": ("record",),
+    "restore": ("restore",),
+    "prune": ("prune",),
 }
 # What a script runs by `run.lua`.
 _CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}

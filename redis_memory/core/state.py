@@ -11,13 +11,15 @@ from redis_memory.core.attributes import Attribute
 from redis_memory.core.blocks import Block
 from redis_memory.core.clock import now_us
 from redis_memory.core.conflicts import Conflicts
-from redis_memory.core.keys import Keys
+from redis_memory.core.keys import DirectoryKeys, Keys
 from redis_memory.core.queue import Queue
 from redis_memory.core.values import DEFAULT_LIMITS, Limits
 from redis_memory.core.writer import Writer
 from redis_memory.errors import InvalidNameError
 
 _MOST_ABSENT = 256
+# Two clocks do not count alike.
+_SLACK_US = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,16 @@ class State:
         "bounds",
         "conflicts",
         "contact",
+        "containers",
         "conversation_id",
         "data_losses",
+        "directory",
         "generation",
         "inside",
         "is_emptied",
         "is_waiting",
         "keys",
+        "lifetime",
         "limits",
         "listeners",
         "lost_us",
@@ -75,6 +80,7 @@ class State:
         self.keys: Keys = Keys(prefix, conversation_id)
         self.prefix: str = prefix
         self.conversation_id: str | None = conversation_id
+        self.directory: DirectoryKeys = DirectoryKeys(prefix)
         self.limits: Limits = limits
         self.inside: Limits = contents.inside(limits)
         self.bounds: Bounds = bounds
@@ -98,6 +104,10 @@ class State:
         # the attribute that was found older than this process had seen it
         self.suspicion: str | None = None
         self.data_losses: int = 0
+        # the lifetime by the settings, as it is stored
+        self.lifetime: bytes = b""
+        # names of containers that this process has not read, and that end with the memory
+        self.containers: set[bytes] = set()
         # moved by every reconnection: behind it may be an older or another state of the data, so
         # no proxy from before it is brought up to date by what came since
         self.generation: int = 0
@@ -158,6 +168,7 @@ class State:
         What is known stays, to answer while the server is away; online it is read again.
         """
         self.generation += 1
+        self.writer.due_s = 0.0
         block = self.block
         if not self.provisional:
             self.contact = self.newest()
@@ -168,9 +179,28 @@ class State:
         if block is None:
             self.provisional, self.is_emptied = 0, False
 
+    def has_expired(self) -> bool:
+        """Is the lifetime over that this process has last begun again?"""
+        writer = self.writer
+        if writer.expired_us:
+            return True
+        return bool(writer.lifetime_ms) and now_us() + _SLACK_US >= writer.ends_us
+
+    def begin_anew(self) -> None:
+        """The lifetime was over: what is there now, if anything, is another memory."""
+        self.contact = b""
+        for attribute in self.attributes.values():
+            # what a block has changed is compared with the server's state when it is sent
+            if self.block is None or attribute.name not in self.block.views:
+                attribute.doubt()
+                attribute.copy, attribute.before = None, b""
+        self.renew_writer()
+        self.writer.lifetime_ms, self.writer.ends_us = None, 0
+
     def renew_writer(self) -> None:
         """Begin again as another writer: after a fork, or when the server forgot this one."""
-        self.writer = Writer(self.bounds.repair_operations)
+        former, self.writer = self.writer, Writer(self.bounds.repair_operations)
+        self.writer.lifetime_ms, self.writer.ends_us = former.lifetime_ms, former.ends_us
         for attribute in self.attributes.values():
             attribute.forget_heads()
 

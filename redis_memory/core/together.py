@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redis_memory.core import contents, replica
+from redis_memory.core import contents, directory, replica
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Flow, Head, NumberedCall
 from redis_memory.core.delivery import (
@@ -86,6 +86,8 @@ def committing(state: State, block: Block) -> Flow[None]:
     elif answer.status == b"ok":
         names = zip(together.names, answer.elements, strict=False)
         _settle(state, block, {name_text(name): bytes(held) for name, held in names})
+        if answer.result in (b"empty", b"anew"):
+            yield from directory.emptied(state)
     else:
         raise _refusal(together, answer)
 

@@ -23,9 +23,13 @@ class Writer:
 
     __slots__ = (
         "answered_at_s",
+        "due_s",
+        "ends_us",
+        "expired_us",
         "id",
         "kept_bytes",
         "last",
+        "lifetime_ms",
         "newest",
         "settled",
         "unsettled",
@@ -39,6 +43,13 @@ class Writer:
         self.unsettled: bool = False
         # by the monotonic clock
         self.answered_at_s: float = monotonic()
+        # when the directory is to be told again that the memory is active, by the same clock
+        self.due_s: float = 0.0
+        # the lifetime of the memory, None while that is not known; when it will be over, by the
+        # clock of `core.clock`; and when it was, if a change has found it so
+        self.lifetime_ms: int | None = None
+        self.ends_us: int = 0
+        self.expired_us: int = 0
         self.settled: dict[int, tuple[bytes, bytes]] = {}
         self.newest: bytes = b""
         self.window: deque[Any] = deque(maxlen=kept)

@@ -8,9 +8,11 @@ import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
 
+from redis_memory.core import directory
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
@@ -197,12 +199,16 @@ class AsyncDriver:
             self._check_trust(attached)
             call = next(flow)
             while True:
+                if call.is_change and time.monotonic() >= self.state.writer.due_s:
+                    directory.accompany(self.state, call)
                 try:
                     reply = await execute(call)
                 except RedisMemoryError as error:
                     self.state.lost_us = link.lost_us
                     call = flow.throw(error)
                 else:
+                    if call.companions:
+                        await self._aside(directory.accompanied(self.state, call), execute)
                     self._check_trust(attached)
                     if link.replicas and call.is_change and call.replicas < link.replicas:
                         shortage = max(call.replicas, 0)
@@ -212,6 +218,19 @@ class AsyncDriver:
                 raise not_replicated(shortage, link.replicas) from None
             result: T = end.value
             return result
+
+    @staticmethod
+    async def _aside(flow: Flow[None], execute: Callable[[Call], Awaitable[Any]]) -> None:
+        """Run what follows a change that has succeeded already."""
+        with suppress(StopIteration):
+            call = next(flow)
+            while True:
+                try:
+                    reply = await execute(call)
+                except RedisMemoryError as error:
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(reply)
 
     def _check_trust(self, attached: _Attachment) -> None:
         if attached.reconnects == attached.link.reconnects:

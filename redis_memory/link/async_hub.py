@@ -58,6 +58,21 @@ class AsyncHub(Hub[AsyncNodeLink]):
         """The way of one memory."""
         return AsyncLane(self, memory)
 
+    async def execute(self, call: Call) -> Any:
+        """Send a call that belongs to no single memory, to the nodes of what it is about."""
+        steps = self._routing(call)
+        try:
+            send, sent = next(steps)
+            while True:
+                try:
+                    reply = await send(sent)
+                except RedisMemoryError as error:
+                    send, sent = steps.throw(error)
+                else:
+                    send, sent = steps.send(reply)
+        except StopIteration as end:
+            return end.value
+
     async def close(self) -> None:
         """Close the connections that are not in use, and end the search for lost nodes."""
         for link in list(self.links.values()):
@@ -77,6 +92,14 @@ class AsyncLane(Lane[AsyncNodeLink]):
 
     async def execute(self, call: Call) -> Any:
         """As of a link."""
+        if call.is_apart:
+            return await self.hub.execute(call)
+        if call.companions:
+            return await self._accompanied(call, once=False)
+        return await self.send(call)
+
+    async def send(self, call: Call) -> Any:
+        """The same for a call that has its key in the slot of the lane, as its companions have."""
         try:
             return await self.link.execute(call)
         except ElsewhereError as elsewhere:
@@ -84,10 +107,34 @@ class AsyncLane(Lane[AsyncNodeLink]):
 
     async def execute_once(self, call: Call) -> Any:
         """As of a link."""
+        if call.is_apart:
+            return await self.hub.execute(call)
+        if call.companions:
+            return await self._accompanied(call, once=True)
+        return await self._send_once(call)
+
+    async def _send_once(self, call: Call) -> Any:
         try:
             return await self.link.execute_once(call)
         except ElsewhereError as elsewhere:
             return await self._follow(call, elsewhere, once=True)
+
+    async def _accompanied(self, call: Call, *, once: bool) -> Any:
+        steps, answers = self._beside(call), list[Any]()
+        try:
+            each = next(steps)
+            while True:
+                try:
+                    reply = await self.hub.execute(each)
+                except RedisMemoryError as error:
+                    each = steps.throw(error)
+                else:
+                    each = steps.send(reply)
+        except StopIteration as end:
+            answers = end.value
+        reply = await (self._send_once(call) if once else self.send(call))
+        self._join(call, answers)
+        return reply
 
     async def _follow(self, call: Call, elsewhere: ElsewhereError, *, once: bool) -> Any:
         steps = self._following(call, elsewhere)

@@ -147,6 +147,8 @@ class AsyncLink(Circuit):
             is_sent = call.attempts > attempts
             raise LinkFailureError(message, in_doubt=is_sent, timed_out=True) from error
         self.is_online = True
+        if call.companions:
+            call.answers = failures.judged(call.answers)
         is_refused = isinstance(reply, Exception)
         if self.replicas and call.is_change and not is_refused:
             call.replicas = await self._replicated(connection)
@@ -165,7 +167,10 @@ class AsyncLink(Circuit):
         connection = self._idle.pop() if self._idle else await self._connected()
         call.attempts += 1
         try:
-            reply = await _sent(connection, *call.head.parts, *call.arguments)
+            if call.companions:
+                reply = await _sent_with(connection, call)
+            else:
+                reply = await _sent(connection, *call.head.parts, *call.arguments)
             if isinstance(reply, Exception) and is_unknown_script(reply):
                 reply = await _sent(connection, *with_source(call))
         except InvalidResponse as error:
@@ -304,11 +309,33 @@ def _leave_to_parent(connection: Any) -> None:
 async def _sent(connection: Any, *parts: bytes) -> Any:
     """Send a command and return its reply; error replies are returned, not raised."""
     try:
-        try:
-            await connection.send_command(*parts)
-        except AttributeError as error:
-            # CPython 3.12 fails so when it writes to what the other side has closed
-            raise ConnectionResetError("the server closed the connection") from error
+        await _send(connection, *parts)
         return await connection.read_response()
     except RedisError as error:
         return as_reply(error)
+
+
+async def _sent_with(connection: Any, call: Call) -> Any:
+    """Send a call behind its companions, without waiting in between, and return its reply."""
+    calls = (*call.companions, call)
+    for each in calls:
+        await _send(connection, *each.head.parts, *each.arguments)
+    replies: list[Any] = []
+    for _ in calls:
+        try:
+            replies.append(await connection.read_response())
+        except RedisError as error:
+            replies.append(as_reply(error))
+    call.answers = answers = replies[:-1]
+    for at, companion in enumerate(call.companions):
+        if is_unknown_script(answers[at]):
+            answers[at] = await _sent(connection, *with_source(companion))
+    return replies[-1]
+
+
+async def _send(connection: Any, *parts: bytes) -> None:
+    try:
+        await connection.send_command(*parts)
+    except AttributeError as error:
+        # CPython 3.12 fails so when it writes to what the other side has closed
+        raise ConnectionResetError("the server closed the connection") from error

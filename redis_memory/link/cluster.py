@@ -61,6 +61,11 @@ class Topology:
         """Who serves a slot, None when that is not known."""
         return self._slots.get(slot)
 
+    @property
+    def primaries(self) -> list[Place]:
+        """All nodes that serve slots, in an order of their own."""
+        return sorted(self._primaries)
+
     def serves(self, place: Place | None) -> bool:
         """Does a node serve any slot? Nobody knows before the cluster was asked."""
         return not self._primaries or place in self._primaries or place in self._importing

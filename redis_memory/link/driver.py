@@ -9,8 +9,10 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from redis_memory.core import directory
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Call, Flow
 from redis_memory.core.replay import drain
@@ -63,7 +65,7 @@ class Driver:
         self.lock: Any = threading.RLock()
         _drivers.add(self)
 
-    def run(  # noqa: C901 - in one piece: each call of a function costs 0.1 us at every change
+    def run(  # noqa: C901, PLR0912 - in one piece: each call of a function costs 0.1 us at every change
         self, flow: Flow[T], execute: Callable[[Call], Any] | None = None
     ) -> T:
         """Run a flow to its end, its calls by the link's `execute` or by another one."""
@@ -77,12 +79,16 @@ class Driver:
                     self._distrust()
                 call = next(flow)
                 while True:
+                    if call.is_change and time.monotonic() >= self.state.writer.due_s:
+                        directory.accompany(self.state, call)
                     try:
                         reply = execute(call)
                     except RedisMemoryError as error:
                         self.state.lost_us = link.lost_us
                         call = flow.throw(error)
                     else:
+                        if call.companions:
+                            self._aside(directory.accompanied(self.state, call), execute)
                         if self._reconnects != link.reconnects:
                             self._distrust()
                         if call.is_change and call.replicas < link.replicas:
@@ -96,6 +102,19 @@ class Driver:
             finally:
                 if self.state.is_waiting:
                     link.wait_for(self)
+
+    @staticmethod
+    def _aside(flow: Flow[None], execute: Callable[[Call], Any]) -> None:
+        """Run what follows a change that has succeeded already."""
+        with suppress(StopIteration):
+            call = next(flow)
+            while True:
+                try:
+                    reply = execute(call)
+                except RedisMemoryError as error:
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(reply)
 
     def _distrust(self) -> None:
         # while the server is away, or does not have all of ours, the copies are all there is

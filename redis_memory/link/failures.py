@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Sequence
+from typing import Any
 
 from redis_memory.errors import (
     AccessDeniedError,
     ConfigurationError,
     CorruptValueError,
+    OfflineError,
     RedisMemoryError,
     ServerRefusedError,
     UnsupportedServerError,
@@ -135,6 +138,16 @@ def _redirection(code: str, text: str) -> ElsewhereError:
     place = ("" if host == "?" else host, int(port)) if port.isdecimal() else None
     message = f"the server is a node of a cluster (redis+cluster://), and refused: {text}"
     return ElsewhereError(message, place, is_asking=code == "ASK")
+
+
+def judged(replies: Sequence[Any]) -> list[Any]:
+    """Replies to the companions of a call, the errors among them translated and not raised."""
+    judged: list[Any] = []
+    for reply in replies:
+        error = from_reply(reply) if isinstance(reply, Exception) else reply
+        # what is not served now is not sent again by itself
+        judged.append(OfflineError(str(error)) if isinstance(error, LinkFailureError) else error)
+    return judged
 
 
 def from_connecting(error: Exception, where: str) -> RedisMemoryError | LinkFailureError:

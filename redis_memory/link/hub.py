@@ -59,6 +59,21 @@ class BlockingHub(Hub[NodeLink]):
         """The way of one memory."""
         return BlockingLane(self, memory)
 
+    def execute(self, call: Call) -> Any:
+        """Send a call that belongs to no single memory, to the nodes of what it is about."""
+        steps = self._routing(call)
+        try:
+            send, sent = next(steps)
+            while True:
+                try:
+                    reply = send(sent)
+                except RedisMemoryError as error:
+                    send, sent = steps.throw(error)
+                else:
+                    send, sent = steps.send(reply)
+        except StopIteration as end:
+            return end.value
+
     def close(self) -> None:
         """Close the connections that are not in use, and end the search for lost nodes."""
         for link in list(self.links.values()):
@@ -78,6 +93,14 @@ class BlockingLane(Lane[NodeLink]):
 
     def execute(self, call: Call) -> Any:
         """As of a link."""
+        if call.is_apart:
+            return self.hub.execute(call)
+        if call.companions:
+            return self._accompanied(call, once=False)
+        return self.send(call)
+
+    def send(self, call: Call) -> Any:
+        """The same for a call that has its key in the slot of the lane, as its companions have."""
         try:
             return self.link.execute(call)
         except ElsewhereError as elsewhere:
@@ -85,10 +108,38 @@ class BlockingLane(Lane[NodeLink]):
 
     def execute_once(self, call: Call) -> Any:
         """As of a link."""
+        if call.is_apart:
+            return self.hub.execute(call)
+        if call.companions:
+            return self._accompanied(call, once=True)
+        return self._send_once(call)
+
+    def _send_once(self, call: Call) -> Any:
         try:
             return self.link.execute_once(call)
         except ElsewhereError as elsewhere:
             return self._follow(call, elsewhere, once=True)
+
+    def _accompanied(self, call: Call, *, once: bool) -> Any:
+        steps, answers = self._beside(call), list[Any]()
+        try:
+            each = next(steps)
+            while True:
+                try:
+                    reply = self.hub.execute(each)
+                except RedisMemoryError as error:
+                    each = steps.throw(error)
+                else:
+                    each = steps.send(reply)
+        except StopIteration as end:
+            answers = end.value
+        link = self.link
+        try:
+            reply = link.execute_once(call) if once else link.execute(call)
+        except ElsewhereError as elsewhere:
+            reply = self._follow(call, elsewhere, once=once)
+        self._join(call, answers)
+        return reply
 
     def _follow(self, call: Call, elsewhere: ElsewhereError, *, once: bool) -> Any:
         steps = self._following(call, elsewhere)

@@ -214,14 +214,19 @@ class Link(Circuit):
             raise
         if call.replicas >= 0:
             self._idle.append(wire)
+        if call.companions:
+            call.answers = failures.judged(call.answers)
         self.is_online = True
         if isinstance(reply, Exception):
-            refusal = failures.from_reply(reply)
-            if isinstance(refusal, LinkFailureError) and not refusal.of_slot:
-                # another server may have taken its place: the next connection looks for it
-                self._drop_idle()
-            raise refusal
+            raise self._refusal(reply)
         return reply
+
+    def _refusal(self, reply: Exception) -> RedisMemoryError | LinkFailureError:
+        refusal = failures.from_reply(reply)
+        if isinstance(refusal, LinkFailureError) and not refusal.of_slot:
+            # another server may have taken its place: the next connection looks for it
+            self._drop_idle()
+        return refusal
 
     def _replicated(self, wire: Wire) -> int:
         """How many replicas have what was written on this connection; -1 when it broke."""

@@ -169,6 +169,9 @@ def reuse_writer(link: Way | AsyncWay, state: State) -> None:
     """Go on as a writer of the same memory that nobody uses any more, if there is one."""
     if state.writer.last == 0:
         state.writer = idle_writers.take(link.address.label, state.keys.memory) or state.writer
+        if state.lifetime:
+            # another memory object may have been opened with another lifetime
+            state.writer.due_s = 0.0
 
 
 def attach_journal(
@@ -184,6 +187,11 @@ def attach_journal(
 def leave(link: Way | AsyncWay, state: State) -> None:
     """A memory object needs its link no more; another one may use its writer."""
     idle_writers.put(link.address.label, state.keys.memory, state.writer)
+    release(link)
+
+
+def release(link: Way | AsyncWay) -> None:
+    """Somebody needs a link no more."""
     with _lock:
         link.users -= 1
     # a link by a url stays for the next memory; one by a client would stay with that client

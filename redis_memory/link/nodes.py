@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +20,8 @@ from redis_memory.link.wire import with_source
 _REST_S = 0.02
 
 NodeT = TypeVar("NodeT", bound="NodeCircuit")
+# What sends a call; in an event loop it gives what is to be awaited.
+Send = Callable[[Call], Any]
 
 
 class NodeCircuit(Circuit):
@@ -73,6 +75,13 @@ def asking(call: Call) -> Call:
     is_script = call.head.parts[0] == b"EVALSHA"
     parts = with_source(call) if is_script else (*call.head.parts, *call.arguments)
     return (Batch if call.is_change else Call)(Head(*parts))
+
+
+def _key(call: Call) -> bytes:
+    """The first key that a call names, b"" for none."""
+    parts = call.head.parts
+    at = 3 if parts[0] == b"EVALSHA" else 1
+    return parts[at] if len(parts) > at else b""
 
 
 class Everywhere:
@@ -193,6 +202,29 @@ class Lane(Generic[NodeT]):
                 kind = InDoubtError if in_doubt and is_change else OfflineError
                 raise kind(f"no node of {self.hub.address.label} serves slot {self.slot} now")
 
+    def _beside(self, call: Call) -> Generator[Call, Any, list[Any]]:
+        """What goes along with a call, and belongs to another slot, goes before it; the answers.
+
+        Yields the calls. Errors are thrown in.
+        """
+        answers: list[Any] = []
+        apart = [each for each in call.companions if each.is_apart]
+        call.companions = [each for each in call.companions if not each.is_apart]
+        for each in apart:
+            try:
+                answers.append((yield each))
+            except RedisMemoryError as refusal:
+                answers.append(refusal)
+        return answers
+
+    @staticmethod
+    def _join(call: Call, beside: list[Any]) -> None:
+        """Put the answers together; where the call was led elsewhere, the next one begins anew."""
+        if not call.answers or any(isinstance(each, ElsewhereError) for each in call.answers):
+            call.companions, call.answers = (), ()
+        else:
+            call.answers = [*beside, *call.answers]
+
     def _target(self, elsewhere: ElsewhereError) -> NodeT:
         place = elsewhere.place
         if place is not None:
@@ -240,6 +272,54 @@ class Hub(Generic[NodeT]):
     def link_for(self, slot: int) -> NodeT:
         """The link to the node that serves a slot."""
         return self.link_to(self.topology.node(slot))
+
+    def lane(self, memory: bytes) -> Any:
+        """The way of one memory."""
+        raise NotImplementedError
+
+    def _routing(self, call: Call) -> Generator[tuple[Send, Call], Any, Any]:
+        """Send a call that may be about any key, and its companions, each about another one.
+
+        Yields what sends, and what is to be sent. Errors are thrown in.
+        """
+        is_scan = call.head.parts[0] == b"SCAN"
+        if (is_scan or call.companions) and self.topology.moves == 0:
+            yield self.lane(b"").send, Call(Head(b"PING"))  # finds the nodes
+        if is_scan:
+            return (yield from self._scanning(call))
+        if not call.companions:
+            return (yield self.lane(_key(call)).send, call)
+        reply, answers = None, list[Any](call.companions)
+        by_node: dict[Place | None, list[int]] = {}
+        for at, each in enumerate(call.companions):
+            by_node.setdefault(self.topology.node(key_slot(_key(each))), []).append(at)
+        for places in by_node.values():
+            packet = Call(call.head, *call.arguments)
+            packet.companions = [call.companions[at] for at in places]
+            reply = yield self.lane(_key(packet.companions[0])).send, packet
+            for at, answer in zip(places, packet.answers, strict=True):
+                answers[at] = answer
+                if isinstance(answer, ElsewhereError):
+                    each = call.companions[at]
+                    try:
+                        answers[at] = yield self.lane(_key(each)).send, each
+                    except RedisMemoryError as refusal:
+                        answers[at] = refusal
+        call.answers = answers
+        return reply
+
+    def _scanning(self, call: Call) -> Generator[tuple[Send, Call], Any, list[Any]]:
+        """One step of a SCAN of all nodes: the cursor says at which one it is, too."""
+        cursor, *others = call.arguments
+        number, _, inner = cursor.rpartition(b":")
+        at, nodes = int(number or 0), self.topology.primaries
+        if at >= len(nodes):  # one has gone meanwhile
+            return [b"0", []]
+        node: Any = self.link_to(nodes[at])
+        inner, keys = yield node.execute, Call(call.head, inner, *others)
+        if inner in (b"0", 0):
+            at, inner = at + 1, b"0"
+        return [b"0" if at == len(nodes) else b"%d:%b" % (at, inner), keys]
 
     @property
     def waiting(self) -> list[Waiter]:

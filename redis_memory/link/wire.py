@@ -30,6 +30,17 @@ def with_source(call: Call) -> tuple[bytes, ...]:
     return (b"EVAL", BY_SHA[sha].source, *others, *call.arguments)
 
 
+def _packed(call: Call) -> bytes:
+    """The bytes of a call, kept with it: it may have to be sent again."""
+    arguments = call.arguments
+    pieces = [call.head.opening(len(arguments))]
+    for part in arguments:
+        size = len(part)
+        pieces += (_SIZES[size] if size < _MOST_SIZES else b"$%d\r\n" % size, part, b"\r\n")
+    call.packed = b"".join(pieces)
+    return call.packed
+
+
 def as_reply(error: Exception) -> Exception:
     """Return the error that is a reply of the server; raise one that is not."""
     if type(error).__name__ in ("ConnectionError", "TimeoutError", "InvalidResponse"):
@@ -69,17 +80,31 @@ class SocketWire:
 
     def call(self, call: Call) -> Any:
         """Send a call and return its reply."""
-        packed = call.packed
-        if not packed:
-            arguments = call.arguments
-            pieces = [call.head.opening(len(arguments))]
-            for part in arguments:
-                size = len(part)
-                pieces += (_SIZES[size] if size < _MOST_SIZES else b"$%d\r\n" % size, part, b"\r\n")
-            packed = call.packed = b"".join(pieces)
-        self._send(packed)
+        if call.companions:
+            return self._call_with(call)
+        self._send(call.packed or _packed(call))
         reply = self._gets()
         while reply is False:  # hiredis' word for: not all of it has arrived
+            received = self._receive(_READ_BYTES)
+            if not received:
+                raise ConnectionResetError("the server closed the connection")
+            self._feed(received)
+            reply = self._gets()
+        return reply
+
+    def _call_with(self, call: Call) -> Any:
+        """Send a call behind its companions, in one packet, and return its reply."""
+        self._send(b"".join([_packed(each) for each in (*call.companions, call)]))
+        call.answers = answers = [self._reply() for _ in call.companions]
+        reply = self._reply()
+        for at, companion in enumerate(call.companions):
+            if is_unknown_script(answers[at]):
+                answers[at] = self.send(*with_source(companion))
+        return reply
+
+    def _reply(self) -> Any:
+        reply = self._gets()
+        while reply is False:
             received = self._receive(_READ_BYTES)
             if not received:
                 raise ConnectionResetError("the server closed the connection")
@@ -106,6 +131,13 @@ class ConnectionWire:
 
     def call(self, call: Call) -> Any:
         """Send a call and return its reply."""
+        if call.companions:
+            call.answers = answers = []
+            for companion in call.companions:
+                answer = self.send(*companion.head.parts, *companion.arguments)
+                if is_unknown_script(answer):
+                    answer = self.send(*with_source(companion))
+                answers.append(answer)
         return self.send(*call.head.parts, *call.arguments)
 
     def send(self, *parts: bytes) -> Any:

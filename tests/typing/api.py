@@ -18,17 +18,22 @@ from redis_memory import (
     MISSING,
     AsyncClaim,
     AsyncConversationMemory,
+    AsyncConversations,
     AsyncHandle,
     AsyncMemory,
     Claim,
     Conflict,
+    ConversationInfo,
     ConversationMemory,
+    Conversations,
     DataLossWarning,
     InDoubtError,
     InvalidValueError,
     LeaseLostError,
     Memory,
     OfflineError,
+    Page,
+    PruneReport,
     RedisMemoryError,
     Settings,
     StaleClaimError,
@@ -45,6 +50,7 @@ from redis_memory import (
     close,
     compare_and_set,
     conflicts,
+    expire,
     flush,
     increment,
     lock,
@@ -406,3 +412,25 @@ async def not_for_the_other_face(mem: Memory, amem: AsyncMemory) -> None:
 
 def everything_is_declared() -> None:
     assert_type(redis_memory.__all__, list[str])
+
+
+def the_directory(path: Path, memory: Memory) -> None:
+    with Conversations("redis://localhost", prefix="app:", timeout_s=0.2) as directory:
+        page = directory.list("oldest", where=lambda found: found["state"] == "open", limit=10)
+        assert_type(page, Page)
+        assert_type(page.ids, tuple[str, ...])
+        assert_type(page.cursor, str | None)
+        assert_type(directory.count(), int)
+        assert_type(directory.info("c-1"), ConversationInfo)
+        assert_type(directory.prune(60.0, keep={"c-1"}, archive_to=path), PruneReport)
+        directory.export(path, ["c-1"])
+        directory.load(path, "replace")
+    expire(memory, 60)
+    expire(memory, None)
+
+
+async def the_directory_awaited(memory: AsyncMemory) -> None:
+    async with AsyncConversations("redis://localhost") as directory:
+        assert_type(await directory.list(), Page)
+        assert_type(await directory.delete("c-1"), bool)
+    await aio.expire(memory, 60)

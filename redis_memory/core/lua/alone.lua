@@ -25,5 +25,8 @@ local function begin(result, steps)
   local now = format('%013x', version)
   call('HSET', memory, writer, number .. ' ' .. now .. ' ok ' .. result, '_version', now)
   -- with its first attribute a memory begins, and no longer expires as one without attributes does
-  if not field and call('HSETNX', memory, '_created', now) == 1 then call('PERSIST', memory) end
+  if not field and call('HSETNX', memory, '_created', now) == 1 then
+    if ends then call('PEXPIREAT', memory, ends) else call('PERSIST', memory) end
+    outcome = 'begun'
+  end
 end

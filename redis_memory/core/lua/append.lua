@@ -26,9 +26,13 @@ end
 size = format('%d', size + #ARGV - 5)
 local descriptor = 'l' .. version .. ' ' .. middle .. ' ' .. size .. ';'
 call('HSET', memory, writer, number .. ' ' .. version .. ' ok ' .. size, '_version', version, name, descriptor)
+local outcome = 'ok'
 if not field then
   call('DEL', content)
-  if call('HSETNX', memory, '_created', version) == 1 then call('PERSIST', memory) end
+  if call('HSETNX', memory, '_created', version) == 1 then
+    if ends then call('PEXPIREAT', memory, ends) else call('PERSIST', memory) end
+    outcome = 'begun'
+  end
 end
 for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
   local pushed
@@ -42,6 +46,7 @@ for i = 6, #ARGV, 7000 do  -- unpack fails beyond 8,000 items
     return {number, 'error', '', pushed.err}
   end
 end
+if ends then call('PEXPIREAT', content, ends) end
 -- as announce.lua has it
 local what, payload, bytes = 'c', '', 0
 if #ARGV == 6 then
@@ -51,4 +56,4 @@ else
   for i = 6, bytes > 16384 and 0 or #ARGV do what, payload = 'm', payload .. #ARGV[i] .. ':' .. ARGV[i] end
 end
 call('PUBLISH', memory .. '~feed', writer .. what .. #name .. ':' .. name .. descriptor .. payload)
-return {number, 'ok', descriptor, size, missed, elements}
+return {number, outcome, descriptor, size, missed, elements}

@@ -10,6 +10,8 @@
 -- text, v any other value.
 local stamps = KEYS[3]
 local known, operation, at, final
+-- 'begun' instead when it is the first attribute of a memory: its writer then sees to its directory entry
+local outcome = 'ok'
 local kind, base, shift, inner, size, missed, elements
 -- in a replay: of several keys of a dict, those that are left alone, by the index of their arguments; of
 -- all attributes, those that a `clear` leaves alone, by name, and what finds them

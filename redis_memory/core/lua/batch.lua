@@ -11,8 +11,8 @@ local memory = KEYS[1]
 local writer, first, last = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local tag = sub(writer, -8)
 
-local stored = call('HMGET', memory, writer, '_version', '_epoch')
-local entry = stored[1]
+local stored = call('HMGET', memory, writer, '_version', '_epoch', '_until')
+local entry, ends = stored[1], stored[4]
 local number_done, made, status, result = match(entry or '', '^(%d+) (%x+) (%l+) (.*)$')
 local done, own, told = tonumber(number_done or 0), '', ''
 -- the version that this writer made last by a change in a script of its own; behind it, in the entry of a

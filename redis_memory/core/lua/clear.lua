@@ -31,7 +31,8 @@ local function clear()
   call('PUBLISH', memory .. '~feed', writer .. 'x0:' .. format('%013x;', version))
   if is_spared then return {number, 'ok', '', ''} end
   for i = 3, #KEYS do call('DEL', KEYS[i]) end
-  call('HDEL', memory, '_created')
+  call('HDEL', memory, '_created', '_ttl', '_until')
+  ends = nil
   -- when, and by whom: what others had queued before this must not bring anything back
   call('HSET', memory, '_epoch', format('%013x ', version) .. string.sub(writer, -8))
   call('EXPIRE', memory, ARGV[at + 1])

@@ -4,5 +4,5 @@ local function describe(result)
   local descriptor = format('%s%s %s %s %s %d;', kind, now, kind ~= 'l' and base or now, shift, inner, size)
   call('HSET', memory, name, descriptor)
   announce((operation == 'assign' or operation == 'create') and 's' or 'c', descriptor, '')
-  return {number, 'ok', descriptor, result, missed, elements}
+  return {number, outcome, descriptor, result, missed, elements}
 end

@@ -10,7 +10,8 @@ local function delete()
   for _, other in ipairs(call('HKEYS', memory)) do
     if string.sub(other, 1, 1) ~= '_' then return {number, 'ok', '', ''} end
   end
-  call('HDEL', memory, '_created')
+  call('HDEL', memory, '_created', '_ttl', '_until')
+  ends = nil
   call('EXPIRE', memory, ARGV[at + 1])
-  return {number, 'ok', '', ''}
+  return {number, 'ok', '', 'empty'}
 end

@@ -6,8 +6,10 @@ local call, match, format = redis.call, string.match, string.format
 local memory, content = KEYS[1], KEYS[2]
 local writer, name, number = ARGV[1], ARGV[2], ARGV[3]
 
-local stored = call('HMGET', memory, writer, '_version', name)
+local stored = call('HMGET', memory, writer, '_version', name, '_until')
 local entry, field = stored[1], stored[3]
+-- when all keys of the memory end, if it has a lifetime; `renew.lua` moves it
+local ends = stored[4]
 local last = entry and match(entry, '^%d+') or 0
 if number - last ~= 1 then
   if number - last > 1 then

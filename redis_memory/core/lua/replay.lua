@@ -225,5 +225,8 @@ else
   call('HSET', memory, writer, format('%d %013x batch %-13s', reached, version, own) .. told)
 end
 call('HSET', memory, '_version', now)
+if ends then
+  for k = 3, #KEYS do call('PEXPIREAT', KEYS[k], ends) end
+end
 if call('HEXISTS', memory, '_created') == 0 then call('EXPIRE', memory, 604800) end
 return {stop and 'stopped' or 'ok', format('%d', reached), told, now, status, result, stop or ''}

@@ -124,6 +124,7 @@ local function together()
     matched[k] = ARGV[k + 1] == '*' or holds('as', ARGV[k], ARGV[k + 1])
   end
   call('HSET', memory, writer, number .. ' ' .. first .. ' ok ' .. first)
+  local before = call('HGET', memory, '_created')
   version, i = version - 1, changes_at
   while i <= #ARGV do
     name = ARGV[i + 1]
@@ -134,12 +135,19 @@ local function together()
   end
   local now = format('%013x', version)
   call('HSET', memory, writer, number .. ' ' .. now .. ' ok ' .. first, '_version', now)
-  if call('HEXISTS', memory, '_created') == 0 then call('EXPIRE', memory, 604800) end
+  local after = call('HGET', memory, '_created')
+  if not after then call('EXPIRE', memory, 604800) end
+  if ends then
+    for k = 3, #KEYS do call('PEXPIREAT', KEYS[k], ends) end
+  end
+  -- the caller sees to the directory, and to the lifetime of a memory that was emptied in between
+  local outcome, left = not before and after and 'begun' or 'ok', first
+  if before and before ~= after then left = after and 'anew' or 'empty' end
 
   local descriptors = {}
   for k = names_at, names_at + 2 * names - 1, 2 do
     local held = matched[k] and call('HGET', memory, ARGV[k])
     descriptors[#descriptors + 1] = held and match(held, '^[^;]+;') or ''
   end
-  return {number, 'ok', 'x' .. now .. ';', first, 'together', descriptors}
+  return {number, outcome, 'x' .. now .. ';', left, 'together', descriptors}
 end

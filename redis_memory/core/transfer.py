@@ -1,0 +1,218 @@
+"""Whole conversations on their way: stored at once, copied, renamed, deleted."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from redis_memory.core import contents, flows
+from redis_memory.core.calls import Call, Flow, Head
+from redis_memory.core.delivery import NEEDS_ANSWER
+from redis_memory.core.directory import AT_ANY_TIME
+from redis_memory.core.keys import Keys, check_name, id_of, tag_of
+from redis_memory.core.listing import Candidate, Directory
+from redis_memory.core.records import Life, Record, lives, records
+from redis_memory.core.schemas import SCHEMAS
+from redis_memory.core.scripts import SCRIPTS
+from redis_memory.core.state import State
+from redis_memory.errors import (
+    ConversationExistsError,
+    CorruptValueError,
+    OfflineError,
+    UnknownConversationError,
+)
+
+OnExisting = Literal["skip", "replace", "error"]
+
+# How often a conversation that others change meanwhile is renamed again.
+_ATTEMPTS = 20
+
+
+class Whole:
+    """The attributes of a conversation, packed: nothing is sent before all of them are."""
+
+    def __init__(
+        self, directory: Directory, values: Mapping[str, Any], created: bytes = b""
+    ) -> None:
+        """Pack them.
+
+        Raises:
+            InvalidNameError: No attribute can have such a name.
+            UnstorableValueError: A part of a value cannot be stored.
+        """
+        self.created: bytes = created
+        self.lifetime: tuple[bytes, bytes] = (b"", b"")
+        self.names: list[bytes] = []
+        self.arguments: list[bytes] = []
+        for name, value in values.items():
+            encoded = check_name(name)
+            kind, arguments, _ = contents.encode(value, directory.limits, name)
+            self.names.append(encoded)
+            self.arguments += (encoded, kind, b"%d" % len(arguments), *arguments)
+
+    def mark(self, record: Record) -> None:
+        """Have it count as brought to the schemas of the conversation that it was read from."""
+        for field, marks in record.fields.items():
+            if field.startswith(SCHEMAS):
+                self.arguments += (field, b"m", b"1", marks)
+
+
+Stored = Literal["created", "replaced", "exists"]
+
+
+def new_run() -> bytes:
+    """The name of a run that stores conversations; it may replace what it has stored itself."""
+    return os.urandom(8).hex().encode()
+
+
+def store(
+    directory: Directory,
+    conversation_id: str,
+    whole: Whole,
+    *,
+    replaces: bool = False,
+    token: bytes = b"",
+) -> Flow[Stored]:
+    """Store a conversation as one step; `exists` when there is one that is not to be replaced.
+
+    Two round trips; one more when it replaces containers. `token` is the name of a run, a colon
+    and a number.
+    """
+    keys = Keys(directory.prefix, conversation_id)
+    ttl_ms = lifetime_ms(whole.lifetime[0]) if whole.lifetime[0] else 0
+    yield Call(Head.script(SCRIPTS["enter"], _index(directory)), keys.tag, b"%d" % ttl_ms)
+    declared = dict.fromkeys(whole.names)
+    token = token or new_run() + b":1"
+    how = b"replace" if replaces else b"create"
+    while True:
+        every = (keys.memory, keys.stamps, *map(keys.content, declared))
+        head = Head.script(SCRIPTS["restore"], every)
+        status, *names = yield Call(
+            head, token, how, whole.created, *whole.lifetime, *whole.arguments
+        )
+        if status == b"exists":
+            # it was not active, as its entry says now
+            (life,) = yield from lives(directory.keys, [keys.tag])
+            yield from directory.correct([Candidate(keys.tag, int(AT_ANY_TIME), life)])
+            return "exists"
+        if status == b"ok":
+            return "replaced" if names == [b"replaced"] else "created"
+        declared.update(dict.fromkeys(names))
+
+
+def _index(directory: Directory) -> tuple[bytes, bytes]:
+    return directory.keys.index, directory.keys.expiring
+
+
+def delete(directory: Directory, conversation_id: str) -> Flow[bool]:
+    """Delete a conversation; whether there was one. What others have queued does not revive it.
+
+    Four round trips.
+    """
+    if (yield from directory.life(conversation_id)) is None:
+        return False
+    state = State(directory.prefix, conversation_id, directory.limits)
+    yield from flows.clear(state, NEEDS_ANSWER)
+    return True
+
+
+def read(directory: Directory, conversation_id: str) -> Flow[tuple[Record, Life]]:
+    """A conversation as it lies in Redis.
+
+    Raises:
+        UnknownConversationError: There is none.
+    """
+    (record,) = yield from records(directory.keys, [tag_of(conversation_id)])
+    life = record.life
+    if life is None:
+        raise UnknownConversationError(f"there is no conversation {conversation_id!r}")
+    return record, life
+
+
+def copy(
+    directory: Directory, source: str, target: str, *, replaces: bool = False, is_same: bool = False
+) -> Flow[tuple[Record, Life]]:
+    """Copy a conversation as it is now; `is_same` keeps when it was created.
+
+    Raises:
+        UnknownConversationError: There is no such conversation.
+        ConversationExistsError: There is one under the new id.
+        CorruptValueError: An attribute cannot be read; nothing is stored.
+    """
+    if source == target:
+        raise ValueError("a conversation cannot take its own place")
+    record, life = yield from read(directory, source)
+    whole = Whole(directory, record.values(directory.limits), life.created if is_same else b"")
+    whole.lifetime = lifetime_of(record)
+    whole.mark(record)
+    if (yield from store(directory, target, whole, replaces=replaces)) == "exists":
+        raise ConversationExistsError(f"there is a conversation {target!r} already")
+    yield from directory.life(target)
+    return record, life
+
+
+def lifetime_of(record: Record) -> tuple[bytes, bytes]:
+    """The lifetime of a conversation, and its end; both empty without one."""
+    get = record.fields.get
+    ends = get(b"_until", b"")
+    return (get(b"_ttl", b""), ends) if ends else (b"", b"")
+
+
+def rename(directory: Directory, source: str, target: str, *, replaces: bool = False) -> Flow[None]:
+    """Give a conversation another id. What others change meanwhile comes with it.
+
+    Raises:
+        UnknownConversationError, ConversationExistsError, CorruptValueError: As `copy`.
+        OfflineError: Others change it all the time; both are there then.
+    """
+    for _ in range(_ATTEMPTS):
+        record, life = yield from copy(directory, source, target, replaces=replaces, is_same=True)
+        outcome = yield from remove(directory, record, life)
+        if outcome != b"active":
+            return
+        replaces = True
+    raise OfflineError(f"others change {source!r} all the time: it was copied, and is still there")
+
+
+def remove(directory: Directory, record: Record, life: Life) -> Flow[bytes]:
+    """Delete a conversation if it still is as it was read: `ok`, `active` or `gone`."""
+    call = removal(directory, record.tag, record.containers, life.version, b"fence")
+    reply = yield call
+    yield from directory.life(id_of(record.tag))
+    outcome: bytes = reply[0]
+    return b"ok" if outcome == b"gone" and call.attempts > 1 else outcome
+
+
+def removal(
+    directory: Directory, tag: bytes, containers: list[bytes], version: bytes, how: bytes
+) -> Call:
+    """The call that deletes a memory if it has not been changed since that version."""
+    memory = b"%b{%b}" % (directory.keys.prefix, tag)
+    stored = (memory, memory + b"~stamps", *(memory + b":" + name for name in containers))
+    return Call(Head.script(SCRIPTS["prune"], stored), version, how)
+
+
+def version_of(moment: datetime) -> bytes:
+    """A moment as versions have it."""
+    return b"%013x" % int(moment.timestamp() * 1_000_000)
+
+
+def lifetime_ms(stored: bytes) -> int:
+    """The milliseconds of a stored lifetime; 0 for one that was taken away.
+
+    Raises:
+        CorruptValueError: It is none.
+    """
+    found = re.fullmatch(rb"[se](\d{1,15})", stored)
+    if found is None:
+        raise CorruptValueError("a stored lifetime is damaged")
+    return int(found[1])
+
+
+def lifetime_from(stored: bytes, now_us: int) -> tuple[bytes, bytes]:
+    """A lifetime that begins now, and its end; both empty without one."""
+    ttl_ms = lifetime_ms(stored) if stored else 0
+    return (stored, b"%d" % (now_us // 1000 + ttl_ms)) if ttl_ms else (b"", b"")

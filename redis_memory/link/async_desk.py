@@ -1,0 +1,67 @@
+"""Runs courses in an event loop: as `desk`, awaited; errands run in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from redis_memory.core.calls import Course, Errand
+from redis_memory.errors import ClosedError, RedisMemoryError
+from redis_memory.link import links
+from redis_memory.link.address import Address
+from redis_memory.settings import Settings
+
+T = TypeVar("T")
+
+
+class AsyncDesk:
+    """The link that courses go by, in the loop that runs them."""
+
+    def __init__(self, settings: Settings, client: Any) -> None:
+        self._settings = settings
+        self._client = client
+        self.address: Address = links.address_for(settings, client, is_async=True)
+        self.is_closed: bool = False
+        # none before the first call, then one, and the loop that it belongs to
+        self._attached: list[tuple[asyncio.AbstractEventLoop, links.AsyncWay]] = []
+
+    def _link(self) -> links.AsyncWay:
+        loop = asyncio.get_running_loop()
+        if self._attached and self._attached[0][0] is not loop:
+            links.release(self._attached.pop()[1])
+        if not self._attached:
+            link = links.open_async_link(self._settings, self._client, self.address)
+            self._attached.append((loop, link))
+        return self._attached[0][1]
+
+    async def run(self, course: Course[T]) -> T:
+        """Run a course to its end."""
+        if self.is_closed:
+            raise ClosedError("this directory was closed")
+        link = self._link()
+        try:
+            step = next(course)
+            while True:
+                try:
+                    if isinstance(step, Errand):
+                        reply: Any = await asyncio.to_thread(step.work)
+                    else:
+                        reply = await link.execute(step)
+                except (RedisMemoryError, OSError) as error:
+                    step = course.throw(error)
+                else:
+                    step = course.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            course.close()
+
+    async def close(self) -> None:
+        """Refuse every later call; close the connections that nobody else uses."""
+        self.is_closed = True
+        while self._attached:
+            _, link = self._attached.pop()
+            links.release(link)
+            if links.is_unused(link):
+                await link.close()

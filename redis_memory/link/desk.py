@@ -1,0 +1,49 @@
+"""Runs courses, which belong to no single memory: blocking here, awaited in `async_desk`."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, TypeVar
+
+from redis_memory.core.calls import Course, Errand
+from redis_memory.errors import ClosedError, RedisMemoryError
+from redis_memory.link import links
+from redis_memory.settings import Settings
+
+T = TypeVar("T")
+
+
+class Desk:
+    """The link that courses go by. Threads may share it."""
+
+    def __init__(self, settings: Settings, client: Any) -> None:
+        self.link: links.Way = links.open_link(settings, client)
+        self.is_closed: bool = False
+        self._leave = weakref.finalize(self, links.release, self.link)
+        self._leave.atexit = False
+
+    def run(self, course: Course[T]) -> T:
+        """Run a course to its end."""
+        if self.is_closed:
+            raise ClosedError("this directory was closed")
+        try:
+            step = next(course)
+            while True:
+                try:
+                    reply = step.work() if isinstance(step, Errand) else self.link.execute(step)
+                except (RedisMemoryError, OSError) as error:
+                    step = course.throw(error)
+                else:
+                    step = course.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            course.close()
+
+    def close(self) -> None:
+        """Refuse every later call; close the connections that nobody else uses."""
+        self.is_closed = True
+        self._leave()
+        if links.is_unused(self.link):
+            self.link.close()
