@@ -58,6 +58,11 @@ class AsyncHub(Hub[AsyncNodeLink]):
         """The way of one memory."""
         return AsyncLane(self, memory)
 
+    async def delivered(self, until_s: float) -> None:
+        """As of a link."""
+        for link in list(self.links.values()):
+            await link.delivered(until_s)
+
     async def close(self) -> None:
         """Close the connections that are not in use, and end the search for lost nodes."""
         for link in list(self.links.values()):
