@@ -35,7 +35,7 @@ def child_processes(*, without: Collection[int] = ()) -> dict[int, str]:
     """
     multiprocessing.active_children()  # waits for those of its own that have ended
     found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
+    for entry in _candidates():
         try:
             state = (entry / "stat").read_text()
             command = (entry / "cmdline").read_bytes()
@@ -48,3 +48,15 @@ def child_processes(*, without: Collection[int] = ()) -> dict[int, str]:
             words = command.replace(b"\0", b" ").decode(errors="replace")
             found[int(entry.name)] = words.strip() or "(ended, not waited for)"
     return found
+
+
+def _candidates() -> list[Path]:
+    """Where to look: at what the kernel lists as children, where it does, or at every process."""
+    lists = [task / "children" for task in Path("/proc/self/task").glob("*")]
+    try:
+        pids = [pid for each in lists if each.exists() for pid in each.read_text().split()]
+    except ProcessLookupError:  # a thread ended just then
+        return _candidates()
+    if any(each.exists() for each in lists):
+        return [Path("/proc", pid) for pid in pids]
+    return list(Path("/proc").glob("[0-9]*"))

@@ -26,7 +26,7 @@ from redis_memory.errors import (
 )
 from redis_memory.link import links
 from redis_memory.link.address import Address
-from redis_memory.link.async_hub import AsyncLane
+from redis_memory.link.async_hub import AsyncHub, AsyncLane
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.driver import LOOK_S, TURN_S, abandon, not_replicated
 from redis_memory.settings import Settings
@@ -42,9 +42,17 @@ _log = logging.getLogger("redis_memory")
 class _Attachment:
     """The link that a driver uses, for one loop, and whose turn it is among the loop's tasks."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, link: AsyncLink | AsyncLane) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        link: AsyncLink | AsyncLane,
+        *,
+        is_adopted: bool = False,
+    ) -> None:
         self.loop = loop
         self.link = link
+        # of a journal, not of a memory object: it keeps nobody from closing the connections
+        self.is_adopted = is_adopted
         self.lock = asyncio.Lock()
         # the same among the tasks of one block, which holds the other one
         self.block_lock = asyncio.Lock()
@@ -59,7 +67,9 @@ class _Attachment:
 def _leave(attached: list[_Attachment], state: State) -> None:
     """Leave the link, without closing connections of a loop that may be gone."""
     while attached:
-        links.leave(attached.pop().link.hub, state)
+        left = attached.pop()
+        if not left.is_adopted:
+            links.leave(left.link.hub, state)
 
 
 def _forsake(attached: list[_Attachment], state: State) -> None:
@@ -123,11 +133,9 @@ class AsyncDriver:
 
     def _take_over(self, state: State) -> None:
         """Deliver what a process that is gone has left in its journal."""
-        hub = self._attached[0].link.hub
-        lane = hub.lane(state.keys.memory)
+        lane = self._attached[0].link.hub.lane(state.keys.memory)
         driver = AsyncDriver(state, self._settings, self._client)
-        driver._attached.append(_Attachment(self._attached[0].loop, lane))
-        hub.users += 1
+        driver._attached.append(_Attachment(self._attached[0].loop, lane, is_adopted=True))
         lane.wait_for(driver)
 
     async def run(self, flow: Flow[T]) -> T:
@@ -290,6 +298,7 @@ class AsyncDriver:
             self.is_closed = True
             return
         attached = self._attach()
+        until_s = time.monotonic() + self._settings.close_timeout_s
         await self.flush(self._settings.close_timeout_s)
         async with attached.lock:
             self.is_closed = True
@@ -300,7 +309,7 @@ class AsyncDriver:
             _leave(self._attached, self.state)
             hub = attached.link.hub
             if links.is_unused(hub):
-                await hub.close()
+                await _end(hub, until_s)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: another writer, and a link of its own."""
@@ -308,6 +317,14 @@ class AsyncDriver:
         if self.state.block is not None:
             undo(self.state, self.state.block)
         self.state.after_fork()
+
+
+async def _end(hub: AsyncLink | AsyncHub, until_s: float) -> None:
+    """Close the connections, once the adopted changes have gone by them if there is time."""
+    await hub.delivered(until_s)
+    await hub.close()
+    for waiter in list(hub.waiting):
+        abandon(waiter.state)
 
 
 class ReadOnly:

@@ -73,6 +73,11 @@ class AsyncHub(Hub[AsyncNodeLink]):
         except StopIteration as end:
             return end.value
 
+    async def delivered(self, until_s: float) -> None:
+        """As of a link."""
+        for link in list(self.links.values()):
+            await link.delivered(until_s)
+
     async def close(self) -> None:
         """Close the connections that are not in use, and end the search for lost nodes."""
         for link in list(self.links.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import deque
 from typing import Any
 
@@ -264,6 +265,11 @@ class AsyncLink(Circuit):
     async def _drop(self, connection: Any) -> None:
         self._connections.discard(connection)
         await connection.disconnect(nowait=True)
+
+    async def delivered(self, until_s: float) -> None:
+        """Wait until nothing waits any more; at most until then, by the monotonic clock."""
+        if self.waiting and self._seeker is not None:
+            await asyncio.wait([self._seeker], timeout=max(0.0, until_s - time.monotonic()))
 
     async def close(self) -> None:
         """Close the connections that are not in use, and end the search for a lost server.

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from redis_memory import JournalError, close, conflicts, flush, push, status
+from redis_memory import (
+    AsyncConversationMemory,
+    JournalError,
+    close,
+    conflicts,
+    flush,
+    push,
+    status,
+)
 from tests.children import Child
 from tests.faults import FaultProxy
 from tests.outages.processes import (
@@ -49,6 +57,27 @@ def test_the_next_process_delivers(
     log = [entry for entry in stored(name, own_server)["log"] if entry != "successor"]
     assert log == ["first", *range(100)]
     assert journal_files(folder) == []
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_an_awaited_memory_is_closed_soon_after(
+    name: str, own_server: Server, folder: Path, *, is_back: bool
+) -> None:
+    """What it has adopted is delivered before, or left to the next process; no connection stays."""
+    leave_orphan(name, own_server.url, folder, own_server.stop)
+    if is_back:
+        own_server.start()
+    options: dict[str, Any] = {"journal": folder, "timeout_s": 0.3}
+    options["close_timeout_s"] = LIMIT_S if is_back else 0.3
+    async with AsyncConversationMemory(f"{name}-other", own_server.url, **options) as memory:
+        await memory.topic.set("billing")
+    if is_back:
+        assert journal_files(folder) == []
+        assert own_server.info("clients")["connected_clients"] == 1
+    else:
+        own_server.start()
+        adopt(name, own_server.url, folder)
+    assert stored(name, own_server)["log"] == ["first", *range(100)]
 
 
 def test_two_processes_adopt_at_once(name: str, own_server: Server, folder: Path) -> None:
