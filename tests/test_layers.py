@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 # The longest name that a module is, or lies in, decides.
 LAYERS = {
     "redis_memory.errors": 0,
+    "redis_memory.other_names": 1,
     "redis_memory.settings": 1,
     "redis_memory.core": 2,
     "redis_memory.link": 3,
