@@ -23,6 +23,8 @@ __all__ = ["MigrationReport", "OnExisting", "Progress", "Skipped", "migrate"]
 # What the packages put before each key unless their constructor was given another prefix. They do
 # not read REDIS_PREFIX, so it says nothing about where their keys lie.
 OLD_PREFIX = "memory:"
+# Nobody waits for an answer as a request does, and questions are long.
+_PATIENCE_S = 5.0
 
 
 def migrate(  # noqa: PLR0913 - keyword-only, and each is a decision of its own
@@ -60,7 +62,7 @@ def migrate(  # noqa: PLR0913 - keyword-only, and each is a decision of its own
             it was brought follows the old key in all three.
         progress: Called with the number of keys done, and that of all keys.
         options: Fields of `Settings`, for both servers: `ttl_s` is the lifetime of memories that
-            begin by this.
+            begin by this, `timeout_s` is 5 where nobody has set it.
 
     Raises:
         TypeError: An option is unknown.
@@ -95,6 +97,9 @@ def servers(
 ) -> tuple[Settings, Settings]:
     """The settings for the server with the old layout, and for that with the new one."""
     here = resolve(source, prefix, None, options)
+    if "timeout_s" not in here.model_fields_set:
+        options = {**options, "timeout_s": _PATIENCE_S}
+        here = resolve(source, prefix, None, options)
     if here.address is None:
         raise ConfigurationError(
             "no url was given: name the server that has the old keys, or set REDIS_MEMORY_URL, "

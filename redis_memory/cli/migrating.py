@@ -51,8 +51,12 @@ def migrate_command(
         typer.Option(help="Which value stays where there is one already."),
     ] = "newest",
     timeout_s: Annotated[
-        float, typer.Option(help="How many seconds each question to a server may take.")
-    ] = 5.0,
+        float | None,
+        typer.Option(
+            help="How many seconds each question to a server may take; without one, "
+            "REDIS_MEMORY_TIMEOUT_S, or 5."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Tell it as JSON, with every key that was left alone.")
     ] = False,
@@ -63,6 +67,8 @@ def migrate_command(
     key of theirs is damaged, or when it failed; 3 when a server cannot be reached.
     """
     options: dict[str, Any] = {"progress": _tell} if sys.stderr.isatty() else {}
+    if timeout_s is not None:
+        options["timeout_s"] = timeout_s
     try:
         report = migrate(
             source,
@@ -73,7 +79,6 @@ def migrate_command(
             dry_run=not yes,
             delete_old=delete_old,
             on_existing=on_existing,
-            timeout_s=timeout_s,
             **options,
         )
     except RedisMemoryError as error:

@@ -67,6 +67,8 @@ def test_killed_at_every_step(
         assert code == -signal.SIGKILL
         killed += 1
         left = len(old.keys())
+        with Conversations(own_server.url) as directory:
+            assert directory.reindex().added == 0  # none is there that is not listed
         report = migration.migrate(source, own_server.url, dry_run=False, delete_old=delete_old)
         assert report.keys == left
         assert stored(own_server.url) == VALUES

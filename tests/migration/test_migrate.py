@@ -330,9 +330,13 @@ def test_the_documented_rights_are_enough(old: OldWorkers, server: Server) -> No
     try:
         url = f"redis://mover:secret@{HOST}:{server.port}"
         assert migration.migrate(url, dry_run=False, delete_old=True).deleted == 1
-        client.execute_command("ACL", "SETUSER", "mover", "-scan")
-        with pytest.raises(AccessDeniedError):
-            migration.migrate(url)
+        for lacking in ("scan", "strlen", "get", "publish"):
+            old.assign("c-2", "messages", ["a"])
+            client.execute_command("ACL", "SETUSER", "mover", f"-{lacking}")
+            with pytest.raises(AccessDeniedError):
+                migration.migrate(url, dry_run=False, delete_old=True)
+            client.execute_command("ACL", "SETUSER", "mover", f"+{lacking}")
+        assert migration.migrate(url, dry_run=False, delete_old=True).brought == 1
     finally:
         client.execute_command("ACL", "DELUSER", "mover")
 
@@ -352,6 +356,19 @@ def test_wrong_arguments_are_clear_errors(
     with pytest.raises(OfflineError) as caught:
         migrate("redis://ann:hunter2@127.0.0.1:1", timeout_s=0.05)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_migration_is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its questions are long ones; who sets a limit has that one."""
+    monkeypatch.delenv("REDIS_MEMORY_TIMEOUT_S", raising=False)
+
+    def limits(**options: Any) -> set[float]:
+        return {one.timeout_s for one in migration.servers("redis://h", None, "p:", None, options)}
+
+    assert limits() == {5.0}
+    assert limits(timeout_s=2.0) == {2.0}
+    monkeypatch.setenv("REDIS_MEMORY_TIMEOUT_S", "3")
+    assert limits() == {3.0}
 
 
 def test_both_faces_take_the_same() -> None:

@@ -123,6 +123,7 @@ def test_a_conversation_that_was_deleted_does_not_come_back(
         old.append("c-1", "messages", "again")
         migration.migrate(url, dry_run=False)
     assert held(url, "c-1") == {"messages": ["old", "again"]}
+    assert old.client.ttl("memory:{c-1}") == -1  # as of any memory that has attributes
 
 
 def test_a_value_whose_memory_was_lost_is_not_deleted(
