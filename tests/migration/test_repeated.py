@@ -139,6 +139,20 @@ def test_a_value_whose_memory_was_lost_is_not_deleted(
     assert named(report.skipped, "kept") == ["memory:c-1:messages"]
 
 
+def test_a_memory_that_is_brought_again_is_read_again(
+    migrate: Migrate, old: OldWorkers, server: Server
+) -> None:
+    """Also by who has seen it before, when neither its times nor its size have changed."""
+    modified = old.assign("c-1", "box", {"a": "first"}, days_ago=1)
+    migrate(server.url, dry_run=False)
+    reader = ConversationMemory("c-1", server.url)
+    assert reader.box == {"a": "first"}
+    server.client().delete("memory:{c-1}", "memory:{c-1}:box")
+    old.assign("c-1", "box", {"a": "second"}, at_ns=modified)
+    migrate(server.url, dry_run=False)
+    assert reader.box == {"a": "second"}
+
+
 def test_old_keys_are_deleted_when_that_is_wanted(
     migrate: Migrate, old: OldWorkers, url: str
 ) -> None:

@@ -12,8 +12,9 @@ local stored = call('HMGET', memory, '_version', '_created', '_until', '_ttl')
 local newest = stored[1] and tonumber(stored[1], 16) or 0
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
--- as long as nobody else has changed the memory, its times are those of the old layout
-local is_ours = not stored[1] or call('HGET', notes, '_version') == stored[1]
+-- As long as nobody else has changed the memory, its times are those of the old layout. Not when it was
+-- brought before and is gone: the same time would be the version of two states.
+local is_ours = call('HGET', notes, '_version') == stored[1]
 local begun = nil
 
 -- What is to become of an attribute, and whether that is still to be done.
