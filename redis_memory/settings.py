@@ -17,10 +17,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from redis_memory import other_names
 from redis_memory.errors import ConfigurationError
 
-# Names of the same settings in the public packages that people come from.
-_OTHER_NAMES = {"redis_hostname": "host", "redis_port": "port", "redis_prefix": "prefix"}
 _DEFAULT_PORT = 6379
 # What other programs call the same; REDIS_MEMORY_URL and the like come first.
 _COMMON_VARIABLES = {name: f"REDIS_{name.upper()}" for name in ("url", "host", "port", "prefix")}
@@ -242,7 +241,7 @@ _ENVIRONMENT = (
 
 def unknown_option(name: str) -> str:
     """Say that there is no such setting, and which one may have been meant."""
-    known = sorted({*Settings.model_fields, *_OTHER_NAMES})
+    known = sorted({*Settings.model_fields, *other_names.NAMES})
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(known)}"
     return f"unknown setting {name!r}{hint}"
@@ -257,9 +256,7 @@ def resolve(
         TypeError: An option is unknown, or given twice.
         ConfigurationError: A value is out of range.
     """
-    given = {_OTHER_NAMES.get(name, name): value for name, value in options.items()}
-    if len(given) < len(options):
-        raise TypeError("the same setting was given under two names")
+    given = other_names.translated(options)
     for name, value in (("url", url), ("prefix", prefix)):
         if value is not None:
             if name in given:

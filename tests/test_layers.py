@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 # The longest name that a module is, or lies in, decides.
 LAYERS = {
     "redis_memory.errors": 0,
+    "redis_memory.other_names": 1,
     "redis_memory.settings": 1,
     "redis_memory.core": 2,
     "redis_memory.link": 3,
@@ -41,8 +42,10 @@ LAYERS = {
     "redis_memory.watching": 5,
     "redis_memory.archives": 6,
     "redis_memory.async_conversations": 6,
+    "redis_memory.async_migration": 6,
     "redis_memory.conversations": 6,
     "redis_memory.courses": 6,
+    "redis_memory.migration": 6,
     "redis_memory.pruning": 6,
     "redis_memory.cli": 7,
     "redis_memory.journal": 7,

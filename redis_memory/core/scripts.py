@@ -58,6 +58,9 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "record": ("record",),
     "restore": ("restore",),
     "prune": ("prune",),
+    "bring": ("bring",),
+    # what only an operator runs, who may do more than a worker
+    "discard": ("operator/discard",),
 }
 # What a script runs by `run.lua`.
 _CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}
