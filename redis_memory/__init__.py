@@ -1,6 +1,7 @@
 """redis_memory: the state of one conversation, shared by many workers through Redis."""
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from redis_memory.archives import Damaged, ExportReport, LoadReport
@@ -143,6 +144,9 @@ __all__ = [
     "watch",
     "window",
 ]
+
+# without it, Python prints the warnings of a library to stderr where a program sets up no logging
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # asyncio and what builds on it take a tenth of the time that the import takes
 _AWAITED = (

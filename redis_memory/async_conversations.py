@@ -129,7 +129,7 @@ class AsyncConversations:
 
     async def reindex(self, *, progress: Callable[[int], object] | None = None) -> ReindexReport:
         """As `Conversations.reindex`."""
-        return await self._run(self._courses.directory.reindex(progress))
+        return await self._run(self._courses.reindex(progress))
 
     async def close(self) -> None:
         """As `Conversations.close`."""

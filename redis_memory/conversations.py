@@ -244,7 +244,7 @@ class Conversations:
         Args:
             progress: Called with the number of conversations found so far.
         """
-        return self._run(self._courses.directory.reindex(progress))
+        return self._run(self._courses.reindex(progress))
 
     def close(self) -> None:
         """Close the connections, when nobody else uses them; later use raises ClosedError."""

@@ -18,7 +18,7 @@ CONTRACT = {
     *("snapshot", "push", "window", "increment", "setdefault", "clear", "status", "close"),
     *("flush", "conflicts", "Conflict", "MISSING", "DataLossWarning", "QueueFullError"),
 }
-NEEDED_BY_IMPORTS = {"TYPE_CHECKING", "Any", "importlib", "annotations"}
+NEEDED_BY_IMPORTS = {"TYPE_CHECKING", "Any", "importlib", "logging", "annotations"}
 SUBMODULES = {module.name for module in pkgutil.iter_modules(redis_memory.__path__)}
 
 
