@@ -125,7 +125,7 @@ class AsyncDriver:
         """Deliver what a process that is gone has left in its journal."""
         hub = self._attached[0].link.hub
         lane = hub.lane(state.keys.memory)
-        driver = AsyncDriver(state, self._settings, self._client)
+        driver = type(self)(state, self._settings, self._client)
         driver._attached.append(_Attachment(self._attached[0].loop, lane))
         hub.users += 1
         lane.wait_for(driver)

@@ -6,12 +6,15 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
 
+from redis_memory.telemetry import instruments
 from tests.outages.faces import FACES, Face
 from tests.outages.network import QUICKLY
+from tests.telemetry.measuring import Measured
 
 OpenFace = Callable[..., Face]
 
@@ -57,3 +60,18 @@ def open_face(request: pytest.FixtureRequest) -> Iterator[OpenFace]:
             return face
 
         yield opened
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Measured]:
+    """Have everything that is opened with `telemetry="on"` counted here."""
+    measured = Measured()
+    monkeypatch.setattr(instruments, "current", lambda: measured.instruments)
+    yield measured
+    measured.close()
+
+
+@pytest.fixture
+def open_measured(open_face: OpenFace, measured: Measured) -> OpenFace:
+    """Open memories in each face that are measured."""
+    return partial(open_face, telemetry="on")
