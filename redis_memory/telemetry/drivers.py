@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class MeasuredDriver(Driver):
-    """Runs the flows of one memory, and measures them; from when it is this thread's turn."""
+    """Runs the flows of one memory, and measures them."""
 
     __slots__ = ("tally",)
 
@@ -30,16 +30,15 @@ class MeasuredDriver(Driver):
 
     def run(self, flow: Flow[T], execute: Callable[[Call], Any] | None = None) -> T:
         """Run a flow to its end."""
-        with self.lock:
+        with self.tally.operation(flow) as operation, self.lock:
             try:
-                with self.tally.operation(flow) as operation:
-                    return super().run(operation.counted(flow), execute)
+                return super().run(operation.counted(flow), execute)
             finally:
                 self.tally.count()
 
 
 class MeasuredAsyncDriver(AsyncDriver):
-    """Runs the flows of one memory in an event loop, and measures them; from when it is asked."""
+    """Runs the flows of one memory in an event loop, and measures them."""
 
     def __init__(self, state: State, settings: Settings, client: Any = None) -> None:
         super().__init__(state, settings, client)

@@ -19,6 +19,8 @@ from redis_memory.link.cluster import NodeAddress
 Attributes = Mapping[str, str | int]
 
 _SCOPE = "redis_memory"
+ROUND_TRIPS = "db.client.operation.duration"
+OPERATIONS = "redis_memory.operation.duration"
 # OpenTelemetry advises to begin at 1 ms; a call to a server nearby takes a tenth of that.
 SECONDS = (
     *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
@@ -49,21 +51,23 @@ class Instruments:
         self, meters: MeterProvider | None = None, tracers: TracerProvider | None = None
     ) -> None:
         meter = get_meter(_SCOPE, _version(), meters)
+        self.names: set[str] = {ROUND_TRIPS, OPERATIONS}
         self.tracer: Tracer = get_tracer(_SCOPE, _version(), tracers)
         self.round_trips: Any = meter.create_histogram(
-            "db.client.operation.duration",
+            ROUND_TRIPS,
             "s",
             "Duration of one call to the server, as each attempt took it",
             explicit_bucket_boundaries_advisory=SECONDS,
         )
         self.operations: Any = meter.create_histogram(
-            "redis_memory.operation.duration",
+            OPERATIONS,
             "s",
             "Duration of what a program asked a memory or a directory for",
             explicit_bucket_boundaries_advisory=SECONDS,
         )
 
         def counter(name: str, unit: str, description: str) -> Any:
+            self.names.add(f"{_SCOPE}.{name}")
             return meter.create_counter(f"{_SCOPE}.{name}", unit, description)
 
         self.outages: Any = counter("outages", "{outage}", "How often a server was given up")
@@ -82,6 +86,7 @@ class Instruments:
         self._watched: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._lock = threading.RLock()
         for name, unit, description in _GAUGES:
+            self.names.add(f"{_SCOPE}.{name}")
             meter.create_observable_gauge(
                 f"{_SCOPE}.{name}", [self._observing(name)], unit, description
             )
@@ -120,7 +125,7 @@ class Instruments:
 _GAUGES = (
     ("queue.length", "{change}", "Changes that wait for the server"),
     ("queue.size", "By", "The bytes that they have"),
-    ("away", "1", "1 while the server counts as away, else 0"),
+    ("away", "{server}", "1 while the server counts as away, else 0"),
     ("feed.lag", "s", "How long ago the last ping was sent that the feed has answered"),
 )
 _LARGEST = ("away", "feed.lag")

@@ -10,10 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from redis_memory.telemetry.instruments import Instruments
+from redis_memory.telemetry.instruments import OPERATIONS, ROUND_TRIPS, Instruments
 
-ROUND_TRIPS = "db.client.operation.duration"
-OPERATIONS = "redis_memory.operation.duration"
+__all__ = ["OPERATIONS", "ROUND_TRIPS", "Measured"]
 
 
 class Measured:
