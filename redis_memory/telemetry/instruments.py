@@ -130,11 +130,18 @@ _GAUGES = (
 )
 _LARGEST = ("away", "feed.lag")
 _every: weakref.WeakSet[Instruments] = weakref.WeakSet()
+_making = threading.RLock()
+
+
+def current() -> Instruments:
+    """Those of this process, made when they are first needed."""
+    # two threads would else make gauges of the same names, each with half of the links
+    with _making:
+        return _made()
 
 
 @lru_cache(maxsize=1)
-def current() -> Instruments:
-    """Those of this process, made when they are first needed."""
+def _made() -> Instruments:
     return Instruments()
 
 
@@ -173,6 +180,8 @@ def _version() -> str:
 
 
 def _after_fork() -> None:
+    global _making  # noqa: PLW0603 - the parent's may be held by a thread that does not exist here
+    _making = threading.RLock()
     for instruments in list(_every):
         instruments.after_fork()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
 
 from redis_memory import ConversationMemory, OfflineError, WrongKindError, close
 from redis_memory.link.cluster import key_slot
+from redis_memory.telemetry import instruments
 from redis_memory.telemetry.instruments import SECONDS
 from tests.faults import FaultProxy
 from tests.groups import Cluster, Service
@@ -284,3 +286,34 @@ def test_what_is_closed_is_shown_no_more(measured: Measured, own_server: Server,
     del memory
     wait_until(lambda: not measured.instruments.watched(), what="the end of the link")
     assert measured.kinds() == {"assign": 1}
+
+
+def test_a_measured_read_gives_the_same_proxy_again(
+    measured: Measured, server: Server, name: str
+) -> None:
+    """While nobody holds it and nothing has changed, it is not filled anew."""
+    with ConversationMemory(name, server.url, telemetry="on") as memory:
+        memory.log = [1, 2, 3]
+        assert memory.log == [1, 2, 3]
+        first = id(memory.log)
+        filler = [list(range(3)) for _ in range(100)]
+        assert id(memory.log) == first
+        assert len(filler) == 100
+
+
+def test_there_are_instruments_once_in_a_process() -> None:
+    """Threads that open the first memories at the same time share them."""
+    barrier = threading.Barrier(8)
+    found: list[object] = []
+
+    def look() -> None:
+        barrier.wait()
+        found.append(instruments.current())
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len({id(one) for one in found}) == 1
