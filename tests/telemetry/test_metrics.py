@@ -172,7 +172,7 @@ def test_the_feed_is_counted_and_its_lag_shown(
     open_measured: OpenFace, measured: Measured, own_server: Server, name: str
 ) -> None:
     """Each change that is heard counts; the lag grows while the server gives no sign of life."""
-    face = open_measured(name, own_server.url, read_mode="cached", feed_timeout_s=0.4)
+    face = open_measured(name, own_server.url, read_mode="cached", feed_timeout_s=1.0)
     face.assign("topic", "billing")
     wait_until(lambda: face.status().feed, what="the feed")
     heard = measured.value("redis_memory.feed.messages")
@@ -185,13 +185,13 @@ def test_the_feed_is_counted_and_its_lag_shown(
     wait_until(
         lambda: measured.value("redis_memory.feed.messages") - heard >= 11, what="the messages"
     )
-    assert 0 <= measured.value("redis_memory.feed.lag") < 0.4
+    assert 0 <= measured.value("redis_memory.feed.lag") < 1.0
     assert measured.value("redis_memory.feed.losses") == 0
     own_server.freeze()
-    wait_until(lambda: measured.value("redis_memory.feed.lag") > 0.6, what="the lag")
-    assert measured.value("redis_memory.feed.losses") == 1
+    wait_until(lambda: measured.value("redis_memory.feed.lag") > 1.2, what="the lag")
+    wait_until(lambda: measured.value("redis_memory.feed.losses") == 1, what="the loss")
     own_server.thaw()
-    wait_until(lambda: measured.value("redis_memory.feed.lag") < 0.4, what="the end of the lag")
+    wait_until(lambda: measured.value("redis_memory.feed.lag") < 1.0, what="the end of the lag")
 
 
 def test_nothing_is_told_of_a_conversation(
