@@ -1,4 +1,4 @@
-"""A server that a benchmark starts for itself: on a Unix socket, with nothing kept on disk."""
+"""A server that a benchmark starts for itself, on a Unix socket; it keeps nothing by itself."""
 
 from __future__ import annotations
 
@@ -33,15 +33,21 @@ def pin_to_one_core() -> int | None:
 
 
 class Server:
-    """A server of one's own, gone with all its data at the end of the `with` block."""
+    """A server of one's own, gone with all its data at the end of the `with` block.
 
-    def __init__(self) -> None:
+    Args:
+        options: Lines of its configuration, with `_` for `-`: `appendonly="yes"`.
+    """
+
+    def __init__(self, **options: str) -> None:
+        self._options = {name.replace("_", "-"): value for name, value in options.items()}
         self._folder = tempfile.TemporaryDirectory(prefix="rm-bench-")
         self.socket = str(Path(self._folder.name, "server.sock"))
         self.url = f"unix://{self.socket}"
 
     def __enter__(self) -> Self:
-        options = {**OPTIONS, "unixsocket": self.socket, "dir": self._folder.name}
+        own = {"unixsocket": self.socket, "dir": self._folder.name}
+        options = {**OPTIONS, **own, **self._options}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
             [binaries.choose().path, *arguments],

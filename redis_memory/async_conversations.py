@@ -12,9 +12,9 @@ from redis_memory.core.inspection import ConversationInfo
 from redis_memory.core.listing import Order, Page, ReindexReport, Stats, Where
 from redis_memory.core.transfer import OnExisting
 from redis_memory.courses import Courses, Id, Ids, Span, resolved
-from redis_memory.link.async_desk import AsyncDesk
 from redis_memory.pruning import Keep, PruneReport
 from redis_memory.settings import Settings
+from redis_memory.telemetry import async_kinds
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class AsyncConversations:
     ) -> None:
         taken = resolved(url, prefix, client, settings, options)
         self._courses = Courses(taken)
-        self._desk = AsyncDesk(taken, client)
+        self._desk = async_kinds.async_desk(taken, client)
 
     @property
     def prefix(self) -> str:
@@ -129,7 +129,7 @@ class AsyncConversations:
 
     async def reindex(self, *, progress: Callable[[int], object] | None = None) -> ReindexReport:
         """As `Conversations.reindex`."""
-        return await self._run(self._courses.directory.reindex(progress))
+        return await self._run(self._courses.reindex(progress))
 
     async def close(self) -> None:
         """As `Conversations.close`."""

@@ -15,6 +15,7 @@ from redis_memory.link import links
 from redis_memory.link.async_driver import AsyncDriver, ReadOnly
 from redis_memory.proxies import changing
 from redis_memory.settings import Settings
+from redis_memory.telemetry.async_kinds import async_driver_kind
 
 T = TypeVar("T")
 Task = asyncio.Task[Any]
@@ -63,7 +64,7 @@ class AsyncCore(Core):
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         # changes that a memory object of before left behind come first
         orphan = links.async_orphan(settings, client, state.keys.memory)
-        self.driver: AsyncDriver = orphan or AsyncDriver(state, settings, client)
+        self.driver: AsyncDriver = orphan or async_driver_kind(settings)(state, settings, client)
         self.driver.users += 1
         weakref.finalize(self, self.driver.lose_user).atexit = False
         self.seen_by_task: _SeenByTask = _SeenByTask()

@@ -13,9 +13,9 @@ from redis_memory.core.inspection import ConversationInfo
 from redis_memory.core.listing import Order, Page, ReindexReport, Stats, Where
 from redis_memory.core.transfer import OnExisting
 from redis_memory.courses import Courses, Id, Ids, Span, resolved
-from redis_memory.link.desk import Desk
 from redis_memory.pruning import Keep, PruneReport
 from redis_memory.settings import Settings
+from redis_memory.telemetry import kinds
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Conversations:
     ) -> None:
         taken = resolved(url, prefix, client, settings, options)
         self._courses = Courses(taken)
-        self._desk = Desk(taken, client)
+        self._desk = kinds.desk(taken, client)
 
     @property
     def prefix(self) -> str:
@@ -244,7 +244,7 @@ class Conversations:
         Args:
             progress: Called with the number of conversations found so far.
         """
-        return self._run(self._courses.directory.reindex(progress))
+        return self._run(self._courses.reindex(progress))
 
     def close(self) -> None:
         """Close the connections, when nobody else uses them; later use raises ClosedError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -13,12 +14,14 @@ from redis_memory.core import inspection, transfer
 from redis_memory.core.calls import Course, Flow
 from redis_memory.core.inspection import ConversationInfo
 from redis_memory.core.keys import normal_id, tag_of
-from redis_memory.core.listing import Directory, Page, Search, Where
+from redis_memory.core.listing import Directory, Page, ReindexReport, Search, Where
 from redis_memory.core.transfer import OnExisting
 from redis_memory.core.values import Limits
 from redis_memory.errors import UnknownConversationError
 from redis_memory.pruning import Keep, PruneReport, Spared
 from redis_memory.settings import Settings, resolve
+
+_log = logging.getLogger("redis_memory")
 
 Span = timedelta | float
 Id = str | UUID
@@ -121,6 +124,35 @@ class Courses:
         """Delete idle conversations."""
         search = Search.of("oldest", idle_for, None, None, where)
         archive = None if archive_to is None else Archive(archive_to, appends=True)
-        return pruning.prune(
+        course = pruning.prune(
             self.directory, search, Spared(keep), archive, batch, progress, dry_run=dry_run
         )
+        return self._told_of_prune(course)
+
+    def _told_of_prune(self, course: Course[PruneReport]) -> Course[PruneReport]:
+        report = yield from course
+        _log.info(
+            "prune of %r%s: %d of %d conversations, %d bytes; %d kept, %d active, %d damaged",
+            self.directory.prefix,
+            " (dry run)" if report.dry_run else "",
+            report.pruned,
+            report.examined,
+            report.bytes_freed,
+            report.kept,
+            report.active,
+            len(report.damaged),
+        )
+        return report
+
+    def reindex(self, progress: Callable[[int], object] | None) -> Flow[ReindexReport]:
+        """Make the index anew."""
+        report = yield from self.directory.reindex(progress)
+        _log.info(
+            "reindex of %r: %d conversations, %d entries added, %d corrected, %d removed",
+            self.directory.prefix,
+            report.found,
+            report.added,
+            report.corrected,
+            report.removed,
+        )
+        return report

@@ -22,6 +22,7 @@ from redis_memory.link.hub import BlockingHub
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
 from redis_memory.standing import standing
+from redis_memory.telemetry.kinds import driver_kind
 from redis_memory.typed.core import Checked, TypedCore
 from redis_memory.typed.declarations import Extra, Schema, declare
 from redis_memory.typed.upgrading import Upgrade, UpgradingCore
@@ -44,12 +45,12 @@ class BlockingCore(Core):
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         link = links.open_link(settings, client)
         # changes that a memory object of before left behind come first
-        self.driver: Driver = link.orphan(state.keys.memory) or self._driver(state, link)
+        self.driver: Driver = link.orphan(state.keys.memory) or self._driver(state, settings, link)
         self.driver.users += 1
 
         def deliver(left: State) -> None:
             link.users += 1
-            driver = self._driver(left, link)
+            driver = self._driver(left, settings, link)
             driver.link.wait_for(driver)
 
         links.attach_journal(self.driver.state, link.address.label, settings, deliver)
@@ -66,9 +67,9 @@ class BlockingCore(Core):
         return lock
 
     @staticmethod
-    def _driver(state: State, link: Link | BlockingHub) -> Driver:
+    def _driver(state: State, settings: Settings, link: Link | BlockingHub) -> Driver:
         links.reuse_writer(link, state)
-        driver = Driver(state, link.lane(state.keys.memory))
+        driver = driver_kind(settings)(state, link.lane(state.keys.memory))
         # of the driver, not of the memory: a proxy may outlive the memory it was read from
         driver.leave = weakref.finalize(driver, links.leave, link, state)
         driver.leave.atexit = False

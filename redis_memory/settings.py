@@ -173,6 +173,14 @@ class Settings(BaseSettings):
         description="How many seconds after its last change a memory ends, all its keys together; "
         "`expire` gives a memory another lifetime. None: it stays.",
     )
+    telemetry: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether operations are counted, timed and traced through OpenTelemetry. auto: "
+        "if the program has set one of its providers before the memory is opened.",
+    )
+    telemetry_ids: bool = Field(
+        default=False, description="Whether traces tell the id of the conversation; metrics never."
+    )
     max_value_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=1024,

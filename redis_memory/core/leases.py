@@ -7,6 +7,7 @@ answer gives the same token.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Final
@@ -25,6 +26,8 @@ from redis_memory.errors import (
     WaitTimeoutError,
 )
 
+_log = logging.getLogger("redis_memory")
+
 MAX_TTL_S: Final = 7 * 86400
 MIN_TTL_S: Final = 0.05
 _MAX_OWNER_BYTES: Final = 512
@@ -39,6 +42,7 @@ _MARGIN = 20
 # How many times in its life a lease is renewed, and asked for when the server is away.
 _RENEWALS = 3
 _ATTEMPTS = 20
+_OVER = "its time is over, and the server may have given it to others"
 
 
 class Lease:
@@ -136,8 +140,8 @@ class Lease:
         before_us = now_us()
         (word,) = yield self._call("lease_renew", b"%d" % self.ttl_us)
         if word != b"ok":
-            # unless it was given up meanwhile
-            self.is_lost = not self.is_given_up
+            if not self.is_given_up:  # meanwhile
+                self._lose("others may hold it, or the server has forgotten it")
             raise self.lost()
         self._extend(before_us)
 
@@ -168,7 +172,7 @@ class Lease:
     def tending(self) -> Flow[None]:
         """Do what is due in the background: renew it, or give it up. On failure it is due again."""
         if self.has_run_out:
-            self.is_lost = True
+            self._lose(_OVER)
             return
         try:
             if not self.is_given_up:
@@ -188,7 +192,7 @@ class Lease:
         if self.is_given_up:
             return False
         if self.until_us and (self.has_run_out or self.pid != os.getpid()):
-            self.is_lost = True
+            self._lose(_OVER)
         self.is_given_up = True
         return not self.is_lost
 
@@ -213,7 +217,7 @@ class Lease:
             LeaseLostError: It may not be.
         """
         if self.has_run_out or self.pid != os.getpid():
-            self.is_lost = True
+            self._lose(_OVER)
         if self.is_lost or self.is_given_up:
             raise self.lost()
 
@@ -223,6 +227,12 @@ class Lease:
             f"{self.name!r} of {self.state.label} is not held any more: it was given up, or not "
             "renewed in time, and others may hold it"
         )
+
+    def _lose(self, reason: str) -> None:
+        # a forked child has lost nothing, and what was given up is missed by nobody
+        if not self.is_lost and not self.is_given_up and self.pid == os.getpid():
+            _log.warning("%r of %s is lost: %s", self.name, self.state.label, reason)
+        self.is_lost = True
 
     @property
     def _is_known(self) -> bool:

@@ -15,6 +15,8 @@ from redis_memory.errors import QueueFullError
 # How many changes one script call makes: the server serves nobody else meanwhile.
 _MOST_AT_ONCE = 1000
 _MOST_BYTES_AT_ONCE = 1024 * 1024
+# How many reasons are told of one outage.
+_MOST_TOLD = 8
 # A journal is written anew when so much of it has been delivered.
 _DELIVERED_BYTES = 1024 * 1024
 
@@ -75,10 +77,23 @@ class Queue:
         # makes the journal when the first change waits
         self.open_store: Callable[[], Store] | None = open_store
         self.store: Store | None = None
+        # over all times; by then when the first of those that wait now was put in
+        self.delivered: int = 0
+        self.delivered_before: int = 0
+        self._told: set[str] = set()
 
     def begin(self, since_us: int, contact: bytes) -> None:
         """Note when the server was lost sight of, before the first change is put in."""
         self.since_us, self.contact = since_us, contact
+        self.delivered_before = self.delivered
+        self._told.clear()
+
+    def is_news(self, reason: str) -> bool:
+        """Was nobody told yet, since something was delivered, that this keeps changes waiting?"""
+        if reason in self._told or len(self._told) >= _MOST_TOLD:
+            return False
+        self._told.add(reason)
+        return True
 
     def check(self, operation: Waiting) -> None:
         """Is there room?
@@ -142,7 +157,9 @@ class Queue:
         while self.operations and self.operations[0].turn <= turn:
             operation = self.operations.popleft()
             self.bytes -= operation.size_bytes
+            self.delivered += 1
             yield operation
+        self._told.clear()
         if self.store is not None:
             self._shorten(self.store)
         if not self.operations:

@@ -42,7 +42,8 @@ def caught_up(state: State) -> Flow[bool]:
         if not state.is_waiting:
             raise
         # out of memory, perhaps: kept, and loud
-        _log.warning("%s: changes go on waiting: %s", state.label, refusal)
+        if state.queue.is_news(str(refusal)):
+            _log.warning("%s: changes go on waiting: %s", state.label, refusal)
         return False
     return not state.is_waiting
 
@@ -67,6 +68,9 @@ def drain(state: State, until_s: float) -> Flow[None]:
     if not queue.operations:
         # what the server holds is the truth again
         state.is_waiting = False
+        if delivered := queue.delivered - queue.delivered_before:
+            _log.info("%s: %d changes that waited are delivered", state.label, delivered)
+            queue.delivered_before = queue.delivered
         state.distrust()
     if may_be_empty:
         yield from directory.emptied(state)

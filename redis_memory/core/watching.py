@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -28,6 +29,8 @@ from redis_memory.core.reading import read
 from redis_memory.core.state import State
 from redis_memory.core.values import unpack
 from redis_memory.errors import CorruptValueError, RedisMemoryError
+
+_log = logging.getLogger("redis_memory")
 
 # Who is so far behind is told the latest states instead of every change.
 _MOST_UNTOLD = 10_000
@@ -80,6 +83,10 @@ class Watcher:
         if news.what == RELEASED or (self.names and news.name and news.name not in self.names):
             return
         if len(self._untold) >= _MOST_UNTOLD:
+            if self._gaps == self._surveyed:
+                _log.warning(
+                    "a watch is %d changes behind, and skips to what is stored", _MOST_UNTOLD
+                )
             self._gaps += 1
         else:
             self._untold.append(news)

@@ -134,7 +134,7 @@ class AsyncDriver:
     def _take_over(self, state: State) -> None:
         """Deliver what a process that is gone has left in its journal."""
         lane = self._attached[0].link.hub.lane(state.keys.memory)
-        driver = AsyncDriver(state, self._settings, self._client)
+        driver = type(self)(state, self._settings, self._client)
         driver._attached.append(_Attachment(self._attached[0].loop, lane, is_adopted=True))
         lane.wait_for(driver)
 

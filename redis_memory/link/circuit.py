@@ -115,7 +115,8 @@ class Circuit:
         try:
             yield waiter
         except ServerRefusedError as refusal:
-            _log.warning("%s: changes go on waiting: %s", self.address.label, refusal)
+            if waiter.state.queue.is_news(str(refusal)):
+                _log.warning("%s: changes go on waiting: %s", waiter.state.label, refusal)
             return
         self.waiting.pop(waiter, None)
         # another thread may have queued a change just before that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections import Counter
@@ -23,6 +24,8 @@ from redis_memory.link.wire import ConnectionWire
 from redis_memory.settings import Settings
 
 __all__ = ["NodeAddress", "Topology", "key_slot", "of_settings"]
+
+_log = logging.getLogger("redis_memory")
 
 # How long what the cluster said of itself is not asked again.
 _FRESH_S = 0.05
@@ -76,7 +79,7 @@ class Topology:
             before = self._slots.get(slot)
             if before != place:
                 self._slots[slot] = place
-                self._primaries |= {place}
+                self._serve(self._primaries | {place})
                 self.losses[before] += 1
                 self.moves += 1
 
@@ -174,10 +177,17 @@ class Topology:
         before = self._slots
         changed = {before.get(slot) for slot in before if before[slot] != slots.get(slot)}
         is_new = before != slots
-        self._slots, self._primaries = slots, frozenset(slots.values())
+        self._slots = slots
+        self._serve(frozenset(slots.values()))
         self._importing -= self._primaries
         self.losses.update(changed)
         self.moves += is_new
+
+    def _serve(self, primaries: frozenset[Place]) -> None:
+        before, self._primaries = self._primaries, primaries
+        if before not in (frozenset(), primaries):
+            places = ", ".join(f"{host}:{port}" for host, port in self.primaries)
+            _log.warning("%s: the primaries are %s now", self.label, places)
 
 
 @dataclass(frozen=True)

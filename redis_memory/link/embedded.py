@@ -8,6 +8,7 @@ longer than a start takes: whoever gets it knows that no server runs, and may st
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from redis_memory.link.folder import (
 from redis_memory.link.unix_socket import answers, place_socket, socket_path
 
 __all__ = ["default_folder", "ensure_running", "socket_path"]
+
+_log = logging.getLogger("redis_memory")
 
 POLL_S: Final = 0.01
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
@@ -61,6 +64,8 @@ def ensure_running(folder: Path, *, timeout_s: float = 10.0, linger_s: float = 5
     while True:
         path = socket_path(folder)
         if answers(path, deadline - time.monotonic()):
+            if started:
+                _log.info("the embedded server in %s was started", folder)
             return path
         with try_lock(folder) as lock:
             if lock is not None:

@@ -129,7 +129,9 @@ def from_reply(reply: Exception) -> RedisMemoryError | LinkFailureError:
     if code == "WRONGTYPE":
         return CorruptValueError(f"another type of key lies where a memory belongs: {text}")
     if "unknown command" in text.lower():
-        return UnsupportedServerError(f"the server does not know a command it must know: {text}")
+        # the server repeats the arguments, and a value may be among them
+        named = text.partition(", with args beginning with")[0]
+        return UnsupportedServerError(f"the server does not know a command it must know: {named}")
     return ServerRefusedError(f"the server refused: {text}")
 
 

@@ -85,6 +85,8 @@ class Feed:
         self.session: int = 0
         self.answered_s: float = float("-inf")
         self.refusal: RedisMemoryError | None = None
+        # was it lost, and said so, and has not been heard since?
+        self._is_missed: bool = False
         self._timeout_s = timeout_s
         self._lock = threading.RLock()
         # by channel, the memories that are followed and by whom; a process may hold one twice
@@ -240,6 +242,7 @@ class Feed:
         refused = isinstance(error, AccessDeniedError)
         if error is not None and (was_heard or (refused and self.refusal is None)):
             _log.warning("the feed of %s was lost: %s", self.address.label, error)
+            self._is_missed = True
         self.refusal = error if isinstance(error, AccessDeniedError) else None
         for state in self._states():
             feed.follow(state, 0)
@@ -324,6 +327,9 @@ class Feed:
         if session.is_pong(reply):
             self.answered_s = pulse.answered()
             self.session, self.refusal = session.number, None
+            if self._is_missed:
+                self._is_missed = False
+                _log.warning("the feed of %s is heard again", self.address.label)
             return False
         if not isinstance(reply, list):  # of a question that a beat asks
             return False

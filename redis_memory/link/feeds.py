@@ -13,6 +13,7 @@ from redis_memory.link.cluster import NodeAddress
 from redis_memory.link.feed import Feed
 from redis_memory.link.node_feeds import FeedLane, NodeFeeds
 from redis_memory.settings import Settings
+from redis_memory.telemetry.switch import is_on
 
 _lock = threading.RLock()
 # a feed lives as long as somebody follows it
@@ -25,23 +26,32 @@ def feed_for(settings: Settings, client: Any, memory: bytes) -> Feed | FeedLane:
     Raises:
         ConfigurationError: The url cannot work.
     """
-    key = links.server_key(settings, client)
+    key = _key(settings, client)
     with _lock:
         feed = _feeds.get(key)
         if feed is None:
-            to, limits = (
-                _address(settings, client),
-                (settings.feed_timeout_s, settings.reconnect_max_s),
-            )
-            feed = NodeFeeds(to, *limits) if isinstance(to, NodeAddress) else Feed(to, *limits)
-            _feeds[key] = feed
+            feed = _feeds[key] = _made(settings, _address(settings, client))
         return feed.lane(memory) if isinstance(feed, NodeFeeds) else feed
 
 
 def known(settings: Settings, client: Any, memory: bytes) -> Feed | FeedLane | None:
     """The feed for a memory of that server, if the server has one."""
-    feed = _feeds.get(links.server_key(settings, client))
+    feed = _feeds.get(_key(settings, client))
     return feed.lane(memory) if isinstance(feed, NodeFeeds) else feed
+
+
+def _key(settings: Settings, client: Any) -> tuple[Any, ...]:
+    return *links.server_key(settings, client), is_on(settings)
+
+
+def _made(settings: Settings, to: Address) -> Feed | NodeFeeds:
+    kind, hub_kind = Feed, NodeFeeds
+    if is_on(settings):
+        from redis_memory.telemetry.feeds import MeasuredFeed, MeasuredNodeFeeds  # noqa: PLC0415 - optional
+
+        kind, hub_kind = MeasuredFeed, MeasuredNodeFeeds
+    limits = settings.feed_timeout_s, settings.reconnect_max_s
+    return hub_kind(to, *limits) if isinstance(to, NodeAddress) else kind(to, *limits)
 
 
 def _address(settings: Settings, client: Any) -> Address:

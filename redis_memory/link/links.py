@@ -25,6 +25,7 @@ from redis_memory.link.cluster import NodeAddress
 from redis_memory.link.hub import BlockingHub
 from redis_memory.link.link import Link
 from redis_memory.settings import Settings
+from redis_memory.telemetry.switch import is_on
 
 # A cluster has a link for each node.
 Way = Link | BlockingHub
@@ -95,10 +96,7 @@ def open_link(settings: Settings, client: Any = None) -> Way:
         link = _links.get(key)
         if link is None:
             to = address_for(settings, client)
-            limits = settings.timeout_s, settings.reconnect_max_s, settings.replicas
-            link = _links[key] = (
-                BlockingHub(to, *limits) if isinstance(to, NodeAddress) else Link(to, *limits)
-            )
+            link = _links[key] = _made(settings, to)
             link.is_of_client = client is not None
         link.users += 1
         return link
@@ -115,10 +113,7 @@ def open_async_link(settings: Settings, client: Any, to: Address) -> AsyncWay:
         key = _key(settings, client)
         link = links.get(key)
         if link is None:
-            limits = settings.timeout_s, settings.reconnect_max_s, settings.replicas
-            link = links[key] = (
-                AsyncHub(to, *limits) if isinstance(to, NodeAddress) else AsyncLink(to, *limits)
-            )
+            link = links[key] = _async_made(settings, to)
             link.is_of_client = client is not None
         link.users += 1
         return link
@@ -153,8 +148,34 @@ def address_for(settings: Settings, client: Any, *, is_async: bool = False) -> A
 
 
 def _key(settings: Settings, client: Any) -> Any:
-    limits = (settings.timeout_s, settings.reconnect_max_s, settings.replicas)
-    return *server_key(settings, client), *limits
+    return *server_key(settings, client), *_limits(settings), is_on(settings)
+
+
+def _limits(settings: Settings) -> tuple[float, float, int]:
+    return settings.timeout_s, settings.reconnect_max_s, settings.replicas
+
+
+def _made(settings: Settings, to: Address) -> Way:
+    kind, hub_kind = Link, BlockingHub
+    if is_on(settings):
+        from redis_memory.telemetry.links import MeasuredHub, MeasuredLink  # noqa: PLC0415 - optional
+
+        kind, hub_kind = MeasuredLink, MeasuredHub
+    limits = _limits(settings)
+    return hub_kind(to, *limits) if isinstance(to, NodeAddress) else kind(to, *limits)
+
+
+def _async_made(settings: Settings, to: Address) -> AsyncWay:
+    kind, hub_kind = AsyncLink, AsyncHub
+    if is_on(settings):
+        from redis_memory.telemetry.links import (  # noqa: PLC0415 - optional
+            MeasuredAsyncHub,
+            MeasuredAsyncLink,
+        )
+
+        kind, hub_kind = MeasuredAsyncLink, MeasuredAsyncHub
+    limits = _limits(settings)
+    return hub_kind(to, *limits) if isinstance(to, NodeAddress) else kind(to, *limits)
 
 
 def server_key(settings: Settings, client: Any) -> tuple[Any, ...]:

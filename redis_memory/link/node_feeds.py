@@ -101,8 +101,11 @@ class NodeFeeds:
             feed = self._feeds.get(place)
             if feed is None:
                 address = self.address if place is None else self.address.of(place)
-                feed = self._feeds[place] = NodeFeed(self, address)
+                feed = self._feeds[place] = self._feed(address)
             return feed
+
+    def _feed(self, address: NodeAddress) -> NodeFeed:
+        return NodeFeed(self, address)
 
     def settle(self) -> None:
         """Have each memory follow the node that serves it now."""

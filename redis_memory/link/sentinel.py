@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from redis_memory.link.failures import (
 )
 from redis_memory.link.seeds import Place
 from redis_memory.settings import Settings
+
+_log = logging.getLogger("redis_memory")
 
 _LEAST_TIMEOUT_S = 0.1
 _services: dict[Any, Service] = {}
@@ -57,7 +60,9 @@ class Service:
                     continue
                 if state and sentinels.check_master_state(state, self._name):
                     self._hosts = (place, *(other for other in self._hosts if other != place))
-                    self.primary = (state["ip"], int(state["port"]))
+                    before, self.primary = self.primary, (state["ip"], int(state["port"]))
+                    if before not in (None, self.primary):
+                        _log.warning("%s: the primary is %s:%d now", self._label, *self.primary)
                     return
         finally:
             sentinels.close()

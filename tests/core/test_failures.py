@@ -62,7 +62,7 @@ def test_a_server_that_does_not_serve_now_is_asked_again(text: str) -> None:
         ("ERR The user executing the script can't run this command", AccessDeniedError),
         ("ERR The user executing the script can't access at least one key", AccessDeniedError),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", CorruptValueError),
-        ("ERR unknown command 'EVALSHA', with args beginning with: ", UnsupportedServerError),
+        ("ERR unknown command 'EVALSHA'", UnsupportedServerError),
         ("OOM command not allowed when used memory > 'maxmemory'.", ServerRefusedError),
         ("CROSSSLOT Keys in request don't hash to the same slot", ServerRefusedError),
         ("ERR something else", ServerRefusedError),
@@ -74,6 +74,12 @@ def test_a_refusal_is_raised_at_once(text: str, kind: type[RedisMemoryError]) ->
     assert type(failure) is kind
     assert not isinstance(failure, OfflineError)
     assert text in str(failure)
+
+
+def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+    """A server that quotes the arguments of an unknown command puts no value into an error."""
+    text = "ERR unknown command 'EVALSHA', with args beginning with: 'sha' '1' 'the secret' "
+    assert "secret" not in str(from_reply(redis.ResponseError(text)))
 
 
 @pytest.mark.parametrize(
