@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 # Lua makes a function anew at each call, so a script holds those that it needs and no others.
@@ -58,7 +59,12 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "record": ("record",),
     "restore": ("restore",),
     "prune": ("prune",),
+    "reseal": ("reseal",),
 }
+# Those that carry values of attributes to the server: they ask first under which key the memory is.
+_SEALED = frozenset(
+    {"append", "scalar", "list", "dict", "set", "assign", "swap", "exchange", "batch", "together"}
+)
 # What a script runs by `run.lua`.
 _CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}
 
@@ -76,8 +82,11 @@ class Script:
     sha: bytes = field(repr=False)
 
 
-def _assemble(name: str) -> Script:
-    source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in _PARTS[name])
+def _assemble(name: str, key_id: bytes = b"") -> Script:
+    parts = ("sealed", *_PARTS[name]) if key_id else _PARTS[name]
+    source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in parts)
+    source = source.replace("KEY_NAME", f"'{key_id.hex()}'" if key_id else "false")
+    source = source.replace("KEY_ID", key_id.hex())
     encoded = source.replace("CHANGE", _CHANGES.get(name, name)).encode()
     # SHA-1 is what EVALSHA names scripts by; nothing here relies on it for security
     sha = hashlib.sha1(encoded, usedforsecurity=False).hexdigest().encode()
@@ -86,3 +95,11 @@ def _assemble(name: str) -> Script:
 
 SCRIPTS = {name: _assemble(name) for name in _PARTS}
 BY_SHA = {script.sha: script for script in SCRIPTS.values()}
+
+
+@lru_cache(maxsize=64)
+def sealed_scripts(key_id: bytes) -> dict[str, Script]:
+    """The scripts that carry values, for memories under the key with that id."""
+    sealed = {name: _assemble(name, key_id) for name in _SEALED}
+    BY_SHA.update((script.sha, script) for script in sealed.values())
+    return sealed
