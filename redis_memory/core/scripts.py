@@ -65,6 +65,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
 _SEALED = frozenset(
     {"append", "scalar", "list", "dict", "set", "assign", "swap", "exchange", "batch", "together"}
 )
+_IS_SEALED = "call('HGET', memory, '_sealed')"
 # What a script runs by `run.lua`.
 _CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}
 
@@ -85,7 +86,8 @@ class Script:
 def _assemble(name: str, key_id: bytes = b"") -> Script:
     parts = ("sealed", *_PARTS[name]) if key_id else _PARTS[name]
     source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in parts)
-    source = source.replace("KEY_NAME", f"'{key_id.hex()}'" if key_id else "false")
+    is_open = not key_id and name in {*_SEALED, "increment"}
+    source = source.replace("LACKS_KEY", _IS_SEALED if is_open else "false")
     source = source.replace("KEY_ID", key_id.hex())
     encoded = source.replace("CHANGE", _CHANGES.get(name, name)).encode()
     # SHA-1 is what EVALSHA names scripts by; nothing here relies on it for security

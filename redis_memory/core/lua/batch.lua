@@ -27,7 +27,7 @@ if done >= last then return {'ok', number_done, told, stored[2] or '', status, r
 
 if not entry then
   -- as number.lua has it
-  if call('HGET', memory, '_sealed') ~= KEY_NAME and call('HEXISTS', memory, '_created') == 1 then
+  if LACKS_KEY and call('HEXISTS', memory, '_created') == 1 then
     return {'encrypted'}
   end
   call('PUBLISH', memory .. '~feed', '')

@@ -23,8 +23,8 @@ if number - last ~= 1 then
 end
 
 if not entry then
-  -- who does not have the key of an encrypted memory writes nothing into it
-  if call('HGET', memory, '_sealed') ~= KEY_NAME and call('HEXISTS', memory, '_created') == 1 then
+  -- who does not have the key of an encrypted memory puts no value into it; `scripts.py` has the condition
+  if LACKS_KEY and call('HEXISTS', memory, '_created') == 1 then
     return {number, 'encrypted', '', ''}
   end
   -- before any effect: a user who may not publish is refused now, and not in the middle of a change
