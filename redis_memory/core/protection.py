@@ -31,6 +31,8 @@ _BLIND = frozenset(
 )
 # What sends none, and may be answered with some.
 _READERS = frozenset({"read", "window", "snapshot", "skip"})
+# The length of the answer that names the key that the memory is under.
+_UNDER_A_KEY = 2
 
 
 def protected(sealer: Sealer, flow: Flow[T]) -> Flow[T]:
@@ -65,7 +67,9 @@ def _answered(sealer: Sealer, call: Call) -> Flow[Any]:
                 call.answers = outer.answers
         if not (isinstance(reply, list) and reply and reply[0] == b"sealed"):
             return _opened(sealer, call, reply)
-        sealer.adopt(reply[1])
+        # held off while the memory is put under another key, for some milliseconds: asked again
+        if len(reply) == _UNDER_A_KEY:
+            sealer.adopt(reply[1])
 
 
 def _script_of(call: Call) -> str:

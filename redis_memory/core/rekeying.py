@@ -20,7 +20,7 @@ from redis_memory.errors import ConfigurationError, DecryptionError, OfflineErro
 Rekeyed = Literal["rotated", "already", "gone"]
 
 # How often a memory that others change meanwhile is read again.
-_ATTEMPTS: Final = 200
+_ATTEMPTS: Final = 20
 
 
 def rekey(
@@ -29,7 +29,8 @@ def rekey(
     """Have all values of a memory lie under the first key.
 
     No version moves, so copies and proxies of other processes stay as they are. Who writes under
-    the old key meanwhile is told so by the server, and goes on under the new one.
+    the old key meanwhile is told so by the server, and goes on under the new one. Where others
+    were faster they are held off until it is done, at most for a second.
 
     Raises:
         DecryptionError: A value cannot be opened, or is not encrypted and not to be sealed; nothing
@@ -46,22 +47,28 @@ def rekey(
             return "gone"
         if named is None and not seal_plain:
             raise DecryptionError("the memory is not encrypted: seal_plain=True encrypts it")
-        if named is not None and id_of(named) == keyring.first:
+        under = _under(named)
+        if named is not None and id_of(under) == keyring.first:
             return "already"
         record = yield from record_of(keys, tag)
-        if record.life is None or record.fields.get(b"_sealed") != named:
+        if record.life is None or _under(record.fields.get(b"_sealed")) != under:
             continue
         stamps = memory + b"~stamps"
         notes = yield Call(Head(b"HKEYS", stamps))
         old = Sealer(keyring, memory, takes_plain=named is None)
         new = Sealer(keyring, memory)
-        arguments = [record.fields[b"_version"], named or b"", keyring.first.hex().encode()]
+        arguments = [record.fields[b"_version"], under, keyring.first.hex().encode()]
         renamed = list(_notes(old, new, notes))
         arguments += (b"%d" % (len(renamed) // 2), *renamed, *_attributes(old, new, record))
         every = (memory, stamps, *(memory + b":" + name for name in record.containers))
         if (yield Call(Head.script(SCRIPTS["reseal"], every), *arguments)) == b"ok":
             return "rotated"
     raise OfflineError("others change the memory all the time: it is still under the old key")
+
+
+def _under(named: bytes | None) -> bytes:
+    """The key in what a memory says of it."""
+    return (named or b"").partition(b"!")[0]
 
 
 def _notes(old: Sealer, new: Sealer, fields: list[bytes]) -> Iterator[bytes]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from redis_memory import (
     status,
 )
 from redis_memory.core.sealing import Keyring
+from redis_memory.memory import core_of
 from tests.encryption.conftest import Open, OpenFace
 from tests.encryption.keys import BOTH, MARKER, NEW, NEW_BYTES, OLD, OLD_BYTES, dumped
 from tests.faults import FaultProxy, named
@@ -49,8 +52,6 @@ def test_every_value_goes_over(
     mem = opened(name)
     for attribute, value in VALUES.items():
         mem[attribute] = value
-    mem.profile["gone"] = 1
-    del mem.profile["gone"]
     face = open_face(name, key=BOTH)
     assert face.snapshot() == VALUES
     assert face.function("rotate_keys") is True
@@ -64,7 +65,7 @@ def test_every_value_goes_over(
     other.members.discard(1)
     assert face.read("profile")["a"] == {"b": "now"}
     with pytest.raises(DecryptionError, match="encryption_key"):
-        _ = mem.text
+        snapshot(mem)
     with pytest.raises(DecryptionError, match="encryption_key"):
         push(mem, "messages", "x")
 
@@ -107,62 +108,105 @@ def test_a_memory_that_was_cleared_begins_under_the_first_key(
     assert new.text == "b"
 
 
-def _change_all(own: ConversationMemory, number: int, each: int) -> None:
-    for turn in range(each):
-        own.messages.append((number, turn))
-        own.messages.append("x")
-        own.messages.remove("x")
-        own.profile[f"{number}-{turn}"] = turn
-        own.profile["same"] = number
-        own.members.add((number, turn))
-        own.members.add("same")
-        own.shared["log"].append((number, turn))
-        increment(own, "count")
-        if turn % 2:
-            own.members.discard((number, turn))
-            del own.profile[f"{number}-{turn}"]
+def _change_all(own: ConversationMemory, number: int, turn: int) -> None:
+    own.messages.append((number, turn))
+    own.messages.append("x")
+    own.messages.remove("x")
+    own.profile[f"{number}-{turn}"] = turn
+    own.profile["same"] = number
+    own.members.add((number, turn))
+    own.members.add("same")
+    own.shared["log"].append((number, turn))
+    increment(own, "count")
+    if turn % 2:
+        own.members.discard((number, turn))
+        del own.profile[f"{number}-{turn}"]
 
 
 def test_writers_go_on_while_keys_change(opened: Open, name: str) -> None:
     """Of all that several workers do during many rotations nothing is lost, doubled or refused."""
-    workers, each, turns = 3, 40, 6
     mem = opened(name, timeout_s=5)
     mem.messages, mem.profile, mem.members, mem.count = [], {}, set(), 0
     mem.shared = {"log": []}
-    errors: list[BaseException] = []
+    turns, errors, is_over = [0, 0, 0], list[BaseException](), threading.Event()
 
     def work(number: int) -> None:
         try:
             own = opened(name, key=BOTH if number % 2 else OLD_FIRST, timeout_s=5)
-            _change_all(own, number, each)
+            while not is_over.is_set():
+                _change_all(own, number, turns[number])
+                turns[number] += 1
         except BaseException as error:  # noqa: BLE001 - told in the thread of the test
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(turns))]
     for thread in threads:
         thread.start()
     rotators = [opened(name, key=keys, timeout_s=5) for keys in (BOTH, OLD_FIRST)]
-    done = [rotate_keys(rotators[turn % 2]) for turn in range(turns)]
-    assert any(thread.is_alive() for thread in threads), "the rotations are to happen meanwhile"
+    done = []
+    for turn in range(8):
+        before = list(turns)
+        wait_until(partial(operator.ne, before, turns), what="changes")
+        done.append(rotate_keys(rotators[turn % 2]))
+    is_over.set()
     for thread in threads:
         thread.join()
     assert not errors
-    assert done == [True] * turns
-    _check_all(mem, workers, each)
+    assert done == [True] * 8
+    _check_all(mem, turns)
 
 
-def _check_all(mem: ConversationMemory, workers: int, each: int) -> None:
-    everything = {(number, turn) for number in range(workers) for turn in range(each)}
+def _check_all(mem: ConversationMemory, turns: list[int]) -> None:
+    each = [[(number, turn) for turn in range(count)] for number, count in enumerate(turns)]
+    everything = {one for row in each for one in row}
     even = {one for one in everything if not one[1] % 2}
     messages = list(mem.messages)
     assert len(messages) == len(everything)
-    assert set(messages) == everything
-    for number in range(workers):
-        assert [one for one in messages if one[0] == number] == [(number, t) for t in range(each)]
+    for number, row in enumerate(each):
+        assert [one for one in messages if one[0] == number] == row
     assert set(mem.profile) == {f"{n}-{t}" for n, t in even} | {"same"}
     assert mem.members == even | {"same"}
     assert sorted(mem.shared["log"]) == sorted(everything)
     assert mem.count == len(everything)
+
+
+def test_a_rotation_that_died_holds_nobody_off_for_long(
+    server: Server, opened: Open, name: str
+) -> None:
+    """The second that changes are held off for ends by itself."""
+    mem = opened(name, timeout_s=5)
+    mem.text = "a"
+    client: Any = server.client()
+    key = f"memory:{{{name}}}"
+    seconds, micros = client.time()
+    held = f"!{seconds * 1_000_000 + micros + 300_000:013x}"
+    client.hset(key, "_sealed", client.hget(key, "_sealed") + held.encode())
+    assert mem.text == "a"
+    mem.text = "b"
+    assert client.time() >= (seconds, micros)
+    assert b"!" not in client.hget(key, "_sealed")
+    assert rotate_keys(opened(name, key=BOTH))
+    assert opened(name, key=NEW).text == "b"
+
+
+def test_the_last_results_of_writers_are_forgotten_after_an_hour(
+    server: Server, opened: Open, name: str
+) -> None:
+    """What a writer took last is kept for its next question, and not for ever under the old key."""
+    mem = opened(name, key=OLD_FIRST)
+    mem.text, mem.d = "a", {"k": MARKER}
+    mem.d.pop("k")
+    both = opened(name, key=BOTH)
+    client: Any = server.client()
+    key, writer = f"memory:{{{name}}}", core_of(mem).state.writer.id
+    assert rotate_keys(both)
+    assert is_under(server, OLD_BYTES)
+    number, made, rest = client.hget(key, writer).split(b" ", 2)
+    an_hour = 3_600_000_000
+    client.hset(key, writer, b"%b %013x %b" % (number, int(made, 16) - an_hour, rest))
+    assert rotate_keys(mem)
+    assert rotate_keys(both)
+    assert not is_under(server, OLD_BYTES)
 
 
 def test_what_waited_is_delivered_under_the_new_key(
