@@ -31,6 +31,7 @@ _BLIND = frozenset(
 )
 # What sends none, and may be answered with some.
 _READERS = frozenset({"read", "window", "snapshot", "skip"})
+_MOST_HEADS = 256
 # The length of the answer that names the key that the memory is under.
 _UNDER_A_KEY = 2
 
@@ -97,8 +98,14 @@ def _sealed(sealer: Sealer, call: Call) -> Call:
 
 
 def _head(sealer: Sealer, head: Head, script: str) -> Head:
-    evalsha, _, *others = head.parts
-    return Head(evalsha, sealed_scripts(sealer.active)[script].sha, *others)
+    found: Head | None = sealer.heads.get(head)
+    if found is None:
+        evalsha, _, *others = head.parts
+        found = Head(evalsha, sealed_scripts(sealer.active)[script].sha, *others)
+        if len(sealer.heads) >= _MOST_HEADS:
+            sealer.heads.clear()
+        sealer.heads[head] = found
+    return found
 
 
 def _opened(sealer: Sealer, call: Call, reply: Any) -> Any:

@@ -105,5 +105,5 @@ def rotate(state: State, *, seal_plain: bool) -> Flow[bool]:
         raise ConfigurationError("the memory has no encryption_key, so there is nothing to rotate")
     yield from present(state)
     done = yield from rekey(state.directory, state.keys.tag, sealer.keyring, seal_plain=seal_plain)
-    sealer.active = sealer.keyring.first
+    sealer.use(sealer.keyring.first)
     return done == "rotated"

@@ -2,15 +2,16 @@
 
 An envelope is `C1 01 <place> <key id> <nonce> <ciphertext and tag>`: two bytes that neither
 MessagePack nor UTF-8 can begin with, a letter for the place, and 4, 12 and 16 bytes beside the
-ciphertext of AES-256-GCM. The nonce is an HMAC-SHA256 of all that is bound and of the value, so the
-same value in the same place has the same bytes: the server can compare what it cannot read. Keys
-are HKDF-SHA256 of the secret and the name of the memory, one for AES and one for nonces.
+ciphertext of AES-256-GCM. The nonce is a keyed BLAKE2b of all that is bound and of the value, so
+the same value in the same place has the same bytes: the server can compare what it cannot read. It
+is no HMAC, which takes five times as long. Keys are HKDF-SHA256 of the secret and the name of the
+memory, one for AES and one for nonces.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, Final, NoReturn
 
 from redis_memory.errors import ConfigurationError, DecryptionError
@@ -116,13 +117,15 @@ class Sealer:
     through by `open`.
     """
 
-    __slots__ = ("_ciphers", "active", "keyring", "label", "noted", "takes_plain")
+    __slots__ = ("_ciphers", "active", "heads", "keyring", "label", "noted", "takes_plain")
 
     def __init__(self, keyring: Keyring, label: bytes, *, takes_plain: bool = False) -> None:
         self.keyring: Keyring = keyring
         self.label: bytes = label
         self.active: bytes = keyring.first
         self.takes_plain: bool = takes_plain
+        # of commands under the active key, by those without one
+        self.heads: dict[Any, Any] = {}
         # the last changes that hand something out, by writer and number
         self.noted: dict[tuple[bytes, int], Any] = {}
         self._ciphers: dict[bytes, tuple[Any, bytes]] = {}
@@ -156,10 +159,15 @@ class Sealer:
                 f"the memory is encrypted under the key {key_id.hex()}, "
                 "which is not in encryption_key"
             )
+        self.use(key_id)
+
+    def use(self, key_id: bytes) -> None:
+        """Seal under another key of the ring."""
         self.active = key_id
+        self.heads.clear()
 
     def seal(self, place: bytes, name: bytes, plain: bytes, where: bytes = b"") -> bytes:
-        """The envelope of a value. `where` is the canonical key of an item. Cost: about 5 us."""
+        """The envelope of a value. `where` is the canonical key of an item. Cost: about 6 us."""
         if not plain:  # what stands for none: a key in its canonical form, a deletion in a replay
             return b""
         if place in _MAY_NEST and plain[0] in _CONTAINERS:
@@ -167,8 +175,8 @@ class Sealer:
         head = BEGINS + place + self.active
         bound = _bound(head, name, where)
         aead, nonce_key = self._cipher(self.active)
-        nonce = hmac.digest(nonce_key, b"%d:%b%b" % (len(bound), bound, plain), "sha256")
-        nonce = nonce[:_NONCE_BYTES]
+        told = b"%d:%b%b" % (len(bound), bound, plain)
+        nonce = blake2b(told, key=nonce_key, digest_size=_NONCE_BYTES).digest()
         sealed: bytes = head + nonce + aead.encrypt(nonce, plain, bound)
         return sealed
 
