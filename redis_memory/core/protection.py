@@ -7,7 +7,7 @@ where values leave the process, and one rule: a script that this module does not
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from redis_memory.core import sealed_replies
 from redis_memory.core.calls import Batch, Call, Flow, Head, NumberedCall
@@ -21,7 +21,7 @@ from redis_memory.errors import DecryptionError, RedisMemoryError
 T = TypeVar("T")
 
 # What sends no value of an attribute, and is answered with none.
-_BLIND = frozenset(
+BLIND: Final = frozenset(
     {
         *("delete", "clear", "fresh", "enter", "renew", "correct"),
         *("lease_acquire", "lease_renew", "lease_release"),
@@ -30,7 +30,7 @@ _BLIND = frozenset(
     }
 )
 # What sends none, and may be answered with some.
-_READERS = frozenset({"read", "window", "snapshot", "skip"})
+READERS: Final = frozenset({"read", "window", "snapshot", "skip"})
 _MOST_HEADS = 256
 # The length of the answer that names the key that the memory is under.
 _UNDER_A_KEY = 2
@@ -80,7 +80,7 @@ def _script_of(call: Call) -> str:
 
 def _sealed(sealer: Sealer, call: Call) -> Call:
     script, given = _script_of(call), call.arguments
-    if not script or script in _BLIND or script in _READERS:
+    if not script or script in BLIND or script in READERS:
         return call
     name, outer = call.head.parts[-1], call
     if script == "batch":
@@ -122,7 +122,7 @@ def _opened(sealer: Sealer, call: Call, reply: Any) -> Any:
         asked = sealer.noted.get((parts[-2], call.turn))
         if reply[1] == b"duplicate" and asked is not None:
             reply[3] = asked.result(reply[3], reply[2])
-    elif script and script not in _BLIND and isinstance(call, NumberedCall):
+    elif script and script not in BLIND and isinstance(call, NumberedCall):
         given = call.arguments[1:]
         if script == "scalar":
             script, given = "assign", (b"", b"assign", *given)

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 # Lua makes a function anew at each call, so a script holds those that it needs and no others.
 _ALONE = ("number", "take", "attribute", "given", "alone", "announce")
@@ -62,7 +63,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "reseal": ("reseal",),
 }
 # Those that carry values of attributes to the server: they ask first under which key the memory is.
-_SEALED = frozenset(
+SEALED: Final = frozenset(
     {"append", "scalar", "list", "dict", "set", "assign", "swap", "exchange", "batch", "together"}
 )
 _IS_SEALED = "call('HGET', memory, '_sealed')"
@@ -86,7 +87,7 @@ class Script:
 def _assemble(name: str, key_id: bytes = b"") -> Script:
     parts = ("sealed", *_PARTS[name]) if key_id else _PARTS[name]
     source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in parts)
-    is_open = not key_id and name in {*_SEALED, "increment"}
+    is_open = not key_id and name in {*SEALED, "increment"}
     source = source.replace("LACKS_KEY", _IS_SEALED if is_open else "false")
     source = source.replace("KEY_ID", key_id.hex())
     encoded = source.replace("CHANGE", _CHANGES.get(name, name)).encode()
@@ -102,6 +103,6 @@ BY_SHA = {script.sha: script for script in SCRIPTS.values()}
 @lru_cache(maxsize=64)
 def sealed_scripts(key_id: bytes) -> dict[str, Script]:
     """The scripts that carry values, for memories under the key with that id."""
-    sealed = {name: _assemble(name, key_id) for name in _SEALED}
+    sealed = {name: _assemble(name, key_id) for name in SEALED}
     BY_SHA.update((script.sha, script) for script in sealed.values())
     return sealed

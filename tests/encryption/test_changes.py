@@ -9,10 +9,20 @@ from typing import Any
 
 import pytest
 
-from redis_memory import ConversationMemory, compare_and_set, increment, wait_for, watch
+from redis_memory import (
+    ConversationMemory,
+    DataLossWarning,
+    compare_and_set,
+    conflicts,
+    increment,
+    push,
+    wait_for,
+    watch,
+)
 from tests.encryption.conftest import Open, OpenFace
 from tests.faults import FaultProxy, named
 from tests.memory.test_mutators import CALLS, START
+from tests.servers import Server
 from tests.strategies import same
 
 EACH = [
@@ -132,3 +142,21 @@ def test_cached_reads_are_right(opened: Open, name: str) -> None:
     assert wait_for(mem, "state", "shut", timeout_s=5) == "shut"
     other.box = {"a": [1]}
     assert mem.box == {"a": [1]}
+
+
+def test_an_emptied_server_is_filled_again_and_the_rest_is_told(
+    own_server: Server, opened: Open, name: str
+) -> None:
+    """What was appended is made again; a sum that cannot be is a conflict that is told."""
+    mem = opened(name, own_server.url, timeout_s=5)
+    mem.log = []
+    for number in range(5):
+        mem.log.append(number)
+        increment(mem, "count")
+    own_server.client().flushall()
+    with pytest.warns(DataLossWarning):
+        push(mem, "log", 5)
+    assert mem.log == [0, 1, 2, 3, 4, 5]
+    lost = [one.mine for one in conflicts(mem) if one.name == "count"]
+    assert mem.count == 1
+    assert lost == [2, 3, 4, 5]
