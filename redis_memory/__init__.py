@@ -13,6 +13,7 @@ from redis_memory.control import (
     flush,
     increment,
     push,
+    rotate_keys,
     setdefault,
     snapshot,
     status,
@@ -32,6 +33,7 @@ from redis_memory.errors import (
     ConversationExistsError,
     CorruptValueError,
     DataLossWarning,
+    DecryptionError,
     EmbeddedServerError,
     InDoubtError,
     InvalidIdError,
@@ -58,6 +60,7 @@ from redis_memory.memory import ConversationMemory, Memory
 from redis_memory.proxies import SyncedDict, SyncedList, SyncedSet
 from redis_memory.pruning import PruneReport
 from redis_memory.retrying import retry_on_conflict
+from redis_memory.rotating import RotationReport
 from redis_memory.settings import Settings
 from redis_memory.standing import Status
 from redis_memory.watching import wait_for, watch
@@ -88,6 +91,7 @@ __all__ = [
     "CorruptValueError",
     "Damaged",
     "DataLossWarning",
+    "DecryptionError",
     "EXISTS",
     "EmbeddedServerError",
     "Entry",
@@ -108,6 +112,7 @@ __all__ = [
     "QueueFullError",
     "RedisMemoryError",
     "ReindexReport",
+    "RotationReport",
     "ServerRefusedError",
     "Settings",
     "StaleClaimError",
@@ -135,6 +140,7 @@ __all__ = [
     "lock",
     "push",
     "retry_on_conflict",
+    "rotate_keys",
     "setdefault",
     "snapshot",
     "status",

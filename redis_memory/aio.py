@@ -18,7 +18,7 @@ from redis_memory.async_core import AsyncCore
 from redis_memory.async_leases import AsyncClaim, claimed, locked
 from redis_memory.async_watching import AsyncWatch, wait_until
 from redis_memory.attention import Wanted
-from redis_memory.core import flows
+from redis_memory.core import flows, rekeying
 from redis_memory.core.conflicts import EXISTS, Conflict
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import State
@@ -48,6 +48,7 @@ __all__ = [
     "lock",
     "push",
     "retry_on_conflict",
+    "rotate_keys",
     "setdefault",
     "snapshot",
     "status",
@@ -235,6 +236,12 @@ async def expire(memory: AsyncMemory, ttl_s: float | None) -> None:
     """As the blocking `expire`."""
     core = core_of(memory)
     await core.run(flows.expire(core.state, ttl_s))
+
+
+async def rotate_keys(memory: AsyncMemory, *, seal_plain: bool = False) -> bool:
+    """As the blocking `rotate_keys`."""
+    core = core_of(memory)
+    return await core.run(rekeying.rotate(core.state, seal_plain=seal_plain))
 
 
 async def status(memory: AsyncMemory) -> Status:

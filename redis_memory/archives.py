@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
-from redis_memory.core import transfer
+from redis_memory.core import sealed_lines, transfer
 from redis_memory.core.calls import Course, Errand
 from redis_memory.core.keys import id_of, normal_id, tag_of
 from redis_memory.core.listing import Directory, Search
 from redis_memory.core.records import Record, moment, records
+from redis_memory.core.sealing import Keyring
 from redis_memory.core.tagged import from_json, to_json
 from redis_memory.core.transfer import OnExisting, Whole
 from redis_memory.errors import (
@@ -76,7 +77,7 @@ def line_of(directory: Directory, record: Record) -> bytes:
     life = record.life
     if life is None:
         raise CorruptValueError("it is gone")
-    values = record.values(directory.limits)
+    values = directory.values(record)
     ttl, _ = transfer.lifetime_of(record)
     content = {
         "redis_memory": FORM,
@@ -86,6 +87,10 @@ def line_of(directory: Directory, record: Record) -> bytes:
         "lifetime": ttl.decode("ascii") or None,
         "attributes": to_json(values),
     }
+    if directory.keyring is not None:
+        content["attributes"] = sealed_lines.sealed(
+            directory.keyring, record.tag, content["attributes"]
+        )
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.encode("ascii") + b"\n"
 
@@ -100,11 +105,11 @@ class Parsed:
     values: dict[str, Any]
 
 
-def parsed(line: bytes) -> Parsed:
+def parsed(line: bytes, keyring: Keyring | None = None) -> Parsed:
     """Understand a line.
 
     Raises:
-        CorruptValueError: It is none of ours, or damaged.
+        CorruptValueError: It is none of ours, or damaged; DecryptionError, it cannot be opened.
     """
     try:
         content = json.loads(line)
@@ -115,7 +120,9 @@ def parsed(line: bytes) -> Parsed:
         lifetime = (content.get("lifetime") or "").encode("ascii")
         if lifetime:
             transfer.lifetime_ms(lifetime)
-        values = from_json(content["attributes"])
+        values = from_json(
+            sealed_lines.opened(keyring, tag_of(conversation_id), content["attributes"])
+        )
         if not isinstance(values, dict) or not values:
             raise CorruptValueError("a conversation without attributes")
     except CorruptValueError:
@@ -360,7 +367,7 @@ def load(
         while some := (yield Errand(lines.next)):
             for number, line in some:
                 try:
-                    one = parsed(line)
+                    one = parsed(line, directory.keyring)
                     whole = Whole(directory, one.values, one.created)
                     whole.lifetime = transfer.lifetime_from(one.lifetime, now_us)
                 except (CorruptValueError, InvalidNameError, UnstorableValueError) as error:

@@ -13,6 +13,7 @@ from redis_memory.core.listing import Order, Page, ReindexReport, Stats, Where
 from redis_memory.core.transfer import OnExisting
 from redis_memory.courses import Courses, Id, Ids, Span, resolved
 from redis_memory.pruning import Keep, PruneReport
+from redis_memory.rotating import RotationReport
 from redis_memory.settings import Settings
 from redis_memory.telemetry import async_kinds
 
@@ -130,6 +131,12 @@ class AsyncConversations:
     async def reindex(self, *, progress: Callable[[int], object] | None = None) -> ReindexReport:
         """As `Conversations.reindex`."""
         return await self._run(self._courses.reindex(progress))
+
+    async def rotate_keys(
+        self, *, seal_plain: bool = False, progress: Callable[[int], object] | None = None
+    ) -> RotationReport:
+        """As `Conversations.rotate_keys`."""
+        return await self._run(self._courses.rotate_keys(progress, seal_plain=seal_plain))
 
     async def close(self) -> None:
         """As `Conversations.close`."""

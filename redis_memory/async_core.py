@@ -63,7 +63,7 @@ class AsyncCore(Core):
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         # changes that a memory object of before left behind come first
-        orphan = links.async_orphan(settings, client, state.keys.memory)
+        orphan = links.async_orphan(settings, client, state.identity)
         self.driver: AsyncDriver = orphan or async_driver_kind(settings)(state, settings, client)
         self.driver.users += 1
         weakref.finalize(self, self.driver.lose_user).atexit = False

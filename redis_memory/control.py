@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from redis_memory.core import flows
+from redis_memory.core import flows, rekeying
 from redis_memory.core.conflicts import Conflict
 from redis_memory.errors import AccessDeniedError, OfflineError
 from redis_memory.face import missing
@@ -130,6 +130,31 @@ def expire(memory: Memory, ttl_s: float | None) -> None:
     """
     core = core_of(memory)
     core.run(flows.expire(core.state, ttl_s))
+
+
+def rotate_keys(memory: Memory, *, seal_plain: bool = False) -> bool:
+    """Encrypt all values of a memory under the first key of `encryption_key`.
+
+    Others may read and write meanwhile, if they have both keys; no change is lost.
+
+    Args:
+        memory: The memory of a conversation, or of a prefix.
+        seal_plain: Also encrypt a memory whose values are not encrypted.
+
+    Returns:
+        Whether they were under another key, or not encrypted.
+
+    Raises:
+        ConfigurationError: The memory was opened without `encryption_key`.
+        DecryptionError: A value cannot be opened, or is not encrypted; nothing was changed.
+        OfflineError: The server is away, or others change the memory all the time; nothing was
+            changed.
+
+    Cost: four round trips and O(size of everything), at the server in one step; three round trips
+    more each time that others change the memory meanwhile.
+    """
+    core = core_of(memory)
+    return core.run(rekeying.rotate(core.state, seal_plain=seal_plain))
 
 
 def status(memory: Memory) -> Status:

@@ -14,6 +14,7 @@ from redis_memory.core.listing import Order, Page, ReindexReport, Stats, Where
 from redis_memory.core.transfer import OnExisting
 from redis_memory.courses import Courses, Id, Ids, Span, resolved
 from redis_memory.pruning import Keep, PruneReport
+from redis_memory.rotating import RotationReport
 from redis_memory.settings import Settings
 from redis_memory.telemetry import kinds
 
@@ -245,6 +246,22 @@ class Conversations:
             progress: Called with the number of conversations found so far.
         """
         return self._run(self._courses.reindex(progress))
+
+    def rotate_keys(
+        self, *, seal_plain: bool = False, progress: Callable[[int], object] | None = None
+    ) -> RotationReport:
+        """Encrypt all conversations under the first key of `encryption_key`.
+
+        As `rotate_keys` of one memory, for each. A run that was interrupted can be repeated.
+
+        Args:
+            seal_plain: Also encrypt conversations whose values are not encrypted.
+            progress: Called with the number of conversations done so far.
+
+        Raises:
+            ConfigurationError: The directory was opened without `encryption_key`.
+        """
+        return self._run(self._courses.rotate_keys(progress, seal_plain=seal_plain))
 
     def close(self) -> None:
         """Close the connections, when nobody else uses them; later use raises ClosedError."""

@@ -8,17 +8,19 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from redis_memory import archives, pruning
+from redis_memory import archives, pruning, rotating
 from redis_memory.archives import Archive, ExportReport, File, Lines, LoadReport
 from redis_memory.core import inspection, transfer
 from redis_memory.core.calls import Course, Flow
 from redis_memory.core.inspection import ConversationInfo
 from redis_memory.core.keys import normal_id, tag_of
 from redis_memory.core.listing import Directory, Page, ReindexReport, Search, Where
+from redis_memory.core.sealing import Keyring
 from redis_memory.core.transfer import OnExisting
 from redis_memory.core.values import Limits
 from redis_memory.errors import UnknownConversationError
 from redis_memory.pruning import Keep, PruneReport, Spared
+from redis_memory.rotating import RotationReport
 from redis_memory.settings import Settings, resolve
 
 _log = logging.getLogger("redis_memory")
@@ -46,7 +48,9 @@ class Courses:
 
     def __init__(self, settings: Settings) -> None:
         limits = Limits(settings.max_value_bytes, settings.max_depth, settings.max_nodes)
-        self.directory: Directory = Directory(settings.prefix, limits)
+        keys = settings.encryption_keys
+        keyring = Keyring(keys) if keys else None
+        self.directory: Directory = Directory(settings.prefix, limits, keyring)
 
     def listing(
         self,
@@ -156,3 +160,9 @@ class Courses:
             report.removed,
         )
         return report
+
+    def rotate_keys(
+        self, progress: Callable[[int], object] | None, *, seal_plain: bool
+    ) -> Course[RotationReport]:
+        """Put all conversations under the first key."""
+        return rotating.rotate(self.directory, progress, seal_plain=seal_plain)

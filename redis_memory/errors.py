@@ -5,6 +5,7 @@ RedisMemoryError
 │   └── ValueTooLargeError (ValueError)     too many bytes, too many parts, or too deeply nested
 ├── InvalidValueError (ValueError)          a value does not fit the declaration of its attribute
 ├── CorruptValueError (ValueError)          Redis holds bytes under our name that we did not write
+│   └── DecryptionError                     they are encrypted, and cannot be opened as they are
 ├── InvalidNameError (ValueError)           an attribute name that cannot be stored
 ├── InvalidIdError (ValueError)             a conversation id that cannot be used
 ├── UnknownConversationError (LookupError)  there is no conversation with that id
@@ -59,6 +60,13 @@ class InvalidValueError(RedisMemoryError, ValueError):
 
 class CorruptValueError(RedisMemoryError, ValueError):
     """Redis holds bytes under one of our names that the library did not write."""
+
+
+class DecryptionError(CorruptValueError):
+    """A stored value cannot be opened: the key is another one, or it was changed or moved.
+
+    Also raised where a value is not encrypted and should be, or is and no key is set.
+    """
 
 
 class InvalidNameError(RedisMemoryError, ValueError):

@@ -6,12 +6,14 @@ import sys
 from sys import getrefcount
 from typing import Any, Protocol
 
+from redis_memory import encryption_keys
 from redis_memory.cached import UNKNOWN, CachedReads
 from redis_memory.core import comparing, counting, flows, lifetime, pushing, reading, replica
 from redis_memory.core.attributes import Copy
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import MISSING, Conflicts
 from redis_memory.core.descriptor import CONTAINERS, LIST
+from redis_memory.core.sealing import Keyring, Sealer
 from redis_memory.core.sources import Source
 from redis_memory.core.state import Bounds, State
 from redis_memory.core.values import Limits
@@ -260,6 +262,9 @@ class Face:
             resolved.repair_s,
         )
         state = State(resolved.prefix, conversation_id, limits, bounds=bounds, conflicts=conflicts)
+        if resolved.encryption_key is not None:
+            encryption_keys.remember(resolved.encryption_key.get_secret_value())
+            state.sealer = Sealer(Keyring(resolved.encryption_keys), state.keys.memory)
         if resolved.ttl_s is not None:
             state.lifetime = b"s%d" % lifetime.checked(resolved.ttl_s)
         self.__dict__[CORE] = self._connect(state, resolved, client)
@@ -293,6 +298,9 @@ class Face:
         fields["url"] = None if url is None else credentials.without_password(url)
         # where the pickle is opened, the environment tells it
         del fields["sentinel_password"]
+        secret = fields["encryption_key"]
+        if secret is not None:
+            fields["encryption_key"] = encryption_keys.fingerprint(secret.get_secret_value())
         own = {name: value for name, value in self.__dict__.items() if name != CORE}
         return _reopened, (type(self), core.state.conversation_id, fields), own or None
 
@@ -304,6 +312,9 @@ def _reopened(kind: type[Face], conversation_id: str | None, fields: dict[str, A
     """Open a memory that was pickled, with the password that is known here."""
     if fields["url"] is not None:
         fields = {**fields, "url": credentials.completed(fields["url"])}
+    if fields.get("encryption_key") is not None:
+        key = encryption_keys.recalled(fields["encryption_key"])
+        fields = {**fields, "encryption_key": key}
     memory = kind.__new__(kind)
     memory._open(conversation_id, None, None, None, Settings(**fields), {})
     return memory

@@ -45,7 +45,7 @@ class BlockingCore(Core):
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         link = links.open_link(settings, client)
         # changes that a memory object of before left behind come first
-        self.driver: Driver = link.orphan(state.keys.memory) or self._driver(state, settings, link)
+        self.driver: Driver = link.orphan(state.identity) or self._driver(state, settings, link)
         self.driver.users += 1
 
         def deliver(left: State) -> None:

@@ -177,9 +177,9 @@ def _is_to_go(
     tally: _Tally,
 ) -> bool:
     try:
-        if where is not None and not where(record.values(directory.limits, where.names)):
+        if where is not None and not where(directory.values(record, where.names)):
             return False
-        return keep is None or not keep(record.values(directory.limits, keep.names))
+        return keep is None or not keep(directory.values(record, keep.names))
     except RedisMemoryError as error:  # what cannot be read is left alone
         tally.damaged.append(Damaged(id_of(record.tag), str(error)))
         return False

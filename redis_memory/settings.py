@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from redis_memory import other_names
+from redis_memory.encryption_keys import encryption_keys, secret_text
 from redis_memory.errors import ConfigurationError
 
 _DEFAULT_PORT = 6379
@@ -181,6 +182,12 @@ class Settings(BaseSettings):
     telemetry_ids: bool = Field(
         default=False, description="Whether traces tell the id of the conversation; metrics never."
     )
+    encryption_key: SecretStr | None = Field(
+        default=None,
+        description="What values are encrypted with before they leave the process: 32 bytes as "
+        "base64 or hex, or several of those with commas between them, or a list. New memories are "
+        "encrypted under the first; each may be needed to read. None: values are not encrypted.",
+    )
     max_value_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=1024,
@@ -221,6 +228,26 @@ class Settings(BaseSettings):
                 if name not in cls.model_fields:
                     raise TypeError(unknown_option(name))
         return given
+
+    @field_validator("encryption_key", mode="before")
+    @classmethod
+    def _one_text(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            return ",".join(secret_text(each) for each in given)
+        return given
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _are_keys(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            encryption_keys(given.get_secret_value())
+        return given
+
+    @property
+    def encryption_keys(self) -> tuple[bytes, ...]:
+        """The keys of 32 bytes each, none where values are not encrypted."""
+        given = self.encryption_key
+        return () if given is None else encryption_keys(given.get_secret_value())
 
     @property
     def replicas(self) -> int:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "redis_memory.errors": 0,
     "redis_memory.other_names": 1,
+    "redis_memory.encryption_keys": 1,
     "redis_memory.settings": 1,
     "redis_memory.core": 2,
     "redis_memory.link": 3,
@@ -48,6 +49,7 @@ LAYERS = {
     "redis_memory.courses": 6,
     "redis_memory.migration": 6,
     "redis_memory.pruning": 6,
+    "redis_memory.rotating": 6,
     "redis_memory.cli": 7,
     "redis_memory.journal": 7,
     "redis_memory.__init__": 7,

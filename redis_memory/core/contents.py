@@ -16,8 +16,9 @@ from functools import lru_cache
 from typing import Any
 
 from redis_memory.core.descriptor import DICT, LIST, NUMBER, SET, VALUE
+from redis_memory.core.sealing import is_sealed
 from redis_memory.core.values import Limits, copy_in, identity, is_key, pack, unpack
-from redis_memory.errors import CorruptValueError, UnstorableValueError
+from redis_memory.errors import CorruptValueError, DecryptionError, UnstorableValueError
 
 # `lua/dict.lua` says what stands before a value
 _ITEM = re.compile(rb"([0-9a-f]{1,16})(?:,[0-9a-f~]{1,32})?(?:;|:([0-9]{1,10}):)")
@@ -130,7 +131,7 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except CorruptValueError as error:
-        raise CorruptValueError(f"attribute {name!r}: {error}") from error
+        raise type(error)(f"attribute {name!r}: {error}") from error
 
 
 def decode_scalar(kind: bytes, payload: bytes, limits: Limits) -> Any:
@@ -144,6 +145,8 @@ def decode_scalar(kind: bytes, payload: bytes, limits: Limits) -> Any:
     try:
         return int(payload) if payload.lstrip(b"-").isdigit() else float(payload)
     except ValueError as error:
+        if is_sealed(payload):
+            raise DecryptionError("it is encrypted, and no encryption_key is set here") from None
         raise CorruptValueError("a stored number is damaged") from error
 
 

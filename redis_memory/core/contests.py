@@ -215,7 +215,7 @@ def pass_over(operation: Operation) -> None:
 
 def swap_again(state: State, operation: Operation, told: Told) -> None:
     """Make a change inside an element on what the element is now, or report that it cannot be."""
-    known, word, where, before, _, is_moved = operation.arguments
+    known, word, where, before, _, is_moved, *kind = operation.arguments
     try:
         if operation.recipe is None or (operation.recipe.is_by_index and _has_moved(known, told)):
             raise LookupError
@@ -229,7 +229,7 @@ def swap_again(state: State, operation: Operation, told: Told) -> None:
         pass_over(operation)
         return
     operation.recipe = recipe
-    operation.arguments = (known, word, where, told.value, new, is_moved)
+    operation.arguments = (known, word, where, told.value, new, is_moved, *kind)
 
 
 def _has_moved(known: bytes, told: Told) -> bool:

@@ -21,10 +21,12 @@ def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
 
     None while the server is away, and in a block: the sum is not known.
 
-    Integers from 10**15 on, infinities and nan take two, and more under contention.
+    Integers from 10**15 on, infinities, nan and encrypted numbers take two, and more under
+    contention; those need the server's answer.
 
     Raises:
         TypeError: `by` is neither int nor float.
+        OfflineError: The server is away, and the number is encrypted.
         WrongKindError: The attribute exists and is no number.
     """
     if type(by) not in (int, float):
@@ -36,7 +38,8 @@ def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
     was_absent = attribute.is_absent
     kind, (text,), _ = contents.encode(by, state.limits, name)
     while True:
-        if kind == NUMBER:
+        # an encrypted number is added to here, and stored while it is still the same
+        if kind == NUMBER and state.sealer is None:
             answer = yield from deliver(state, attribute, "increment", b"", b"increment", text)
             if answer.status == b"ok":
                 return _summed(state, name, answer)
@@ -44,7 +47,7 @@ def increment(state: State, name: str, by: Number) -> Flow[Number | None]:
                 attribute.is_absent = was_absent
                 replica.add(state, attribute, by)
                 return None
-        copy = yield from read(state, name)
+        copy = yield from read(state, name, may_recall=state.sealer is None)
         current = 0 if copy is None else copy.value
         if type(current) not in (int, float):
             raise wrong_kind(name, "number")

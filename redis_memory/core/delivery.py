@@ -15,7 +15,7 @@ from redis_memory.core.calls import Flow, Head, NumberedCall
 from redis_memory.core.clock import now_us
 from redis_memory.core.keys import name_text
 from redis_memory.core.operations import Operation, Recipe
-from redis_memory.core.replay import caught_up, use_up_number
+from redis_memory.core.replay import caught_up, no_key, use_up_number
 from redis_memory.core.replica import is_provisional
 from redis_memory.core.state import State
 from redis_memory.core.writer import Writer
@@ -244,6 +244,8 @@ def understood(
     if status == b"gap":
         return (yield from _after_gap(state, call, reply, head, waiter))
     writer.unsettled = False
+    if status == b"encrypted":
+        raise no_key(state.label)
     if status == b"undeclared":
         return Answer(status, None, b"", None, reply[4:])
     writer.last = max(writer.last, call.turn)

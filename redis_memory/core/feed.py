@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final, Protocol
 
+from redis_memory.core.contents import pieces
+from redis_memory.core.descriptor import LIST
 from redis_memory.core.keys import name_text
+from redis_memory.core.sealed_values import Sealed
+from redis_memory.core.sealing import Sealer
 from redis_memory.core.state import State
-from redis_memory.errors import CorruptValueError
+from redis_memory.errors import CorruptValueError, DecryptionError
 
 SET: Final = b"s"
 APPENDED: Final = b"a"
@@ -89,8 +93,25 @@ def hear(state: State, message: bytes) -> None:
         known = state.attributes.get(news.name)
         if known is not None and known.newest < news.version:
             known.newest = news.version
+    if state.sealer is not None and state.listeners and news.payload:
+        _open(state.sealer, news)
     for listener in list(state.listeners):
         listener.hear(news)
+
+
+def _open(sealer: Sealer, news: News) -> None:
+    """Open what was set or appended; what cannot be opened is left to who reads it."""
+    sealed = Sealed(sealer, news.name.encode("utf-8", "surrogatepass"))
+    try:
+        if news.what == SET:
+            news.payload = sealed.opened_scalar(news.descriptor[:1], news.payload)
+        elif news.what == APPENDED:
+            news.payload = sealed.opened_element(LIST, news.payload)
+        elif news.what == APPENDED_MANY:
+            values = sealed.opened(LIST, list(pieces(news.payload)))
+            news.payload = b"".join(b"%d:%b" % (len(value), value) for value in values)
+    except (DecryptionError, ValueError):
+        news.what, news.payload = CHANGED, b""
 
 
 def follow(state: State, session: int) -> None:

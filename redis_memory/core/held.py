@@ -8,7 +8,7 @@ from redis_memory.core import contents, replica
 from redis_memory.core.attributes import Attribute, Copy
 from redis_memory.core.blocks import Block, View
 from redis_memory.core.calls import Flow
-from redis_memory.core.delivery import deliver
+from redis_memory.core.delivery import MAY_WAIT, NEEDS_ANSWER, deliver
 from redis_memory.core.descriptor import NUMBER, wrong_kind
 from redis_memory.core.places import detached
 from redis_memory.core.reading import read
@@ -68,18 +68,21 @@ def increment(state: State, block: Block, name: str, by: float) -> Flow[None]:
     """
     attribute = state.attribute(name)
     kind, (text,), _ = contents.encode(by, state.limits, name)
-    is_small, total = kind == NUMBER and _can_add(attribute.copy, by), by
+    # the server cannot add to what it cannot read
+    is_blind = state.sealer is not None
+    is_small, total = not is_blind and kind == NUMBER and _can_add(attribute.copy, by), by
     if not is_small or block.shows(attribute) or block.is_read(attribute):
         copy = yield from read(state, name)
         current = 0 if copy is None else copy.value
         if type(current) not in (int, float):
             raise wrong_kind(name, "number")
         total = current + by
-        is_small = kind == NUMBER and _can_add(copy, by)
+        is_small = not is_blind and kind == NUMBER and _can_add(copy, by)
     if not is_small:
         kind, (text,), _ = contents.encode(total, state.limits, name)
         block.rely(attribute)
-        yield from deliver(state, attribute, "scalar", kind, text)
+        waiter = NEEDS_ANSWER if is_blind else MAY_WAIT
+        yield from deliver(state, attribute, "scalar", kind, text, waiter=waiter)
         replica.store(state, attribute, kind, total)
         return
     yield from deliver(state, attribute, "increment", b"", b"increment", text)

@@ -12,6 +12,7 @@ from redis_memory.core.descriptor import DICT, LIST, parse
 from redis_memory.core.operations import Recipe
 from redis_memory.core.places import Path, changed_at, detached, step_into
 from redis_memory.core.sources import Source, stale
+from redis_memory.core.state import State
 from redis_memory.core.values import identity, pack, unpack
 from redis_memory.errors import StaleProxyError
 
@@ -97,7 +98,7 @@ def mutate_inside(
     while True:
         new, result = changed_at(element, place.path[depth:], base, change)
         packed = pack(new, state.inside if depth else state.limits)
-        swapped = (_where(place), old, packed, b"1" if moved else b"0")
+        swapped = (_where(place), old, packed, b"1" if moved else b"0", *_told(state, source))
         known = source.known
         answer = yield from deliver(
             state, attribute, "swap", known, b"swap", *swapped, waiter=waiter
@@ -126,6 +127,11 @@ def mutate_inside(
         source.follow(root, answer, _replacement(place, unpack(packed, state.limits), moved))
     place.seen = source.version if source.known else place.seen
     return _at(_element(place, root), place.path[depth:]), detached(result)
+
+
+def _told(state: State, source: Source) -> tuple[bytes, ...]:
+    """What who seals the values must know, and the server is not told: what they lie in."""
+    return () if state.sealer is None else (source.kind,)
 
 
 def _waiter(

@@ -6,7 +6,7 @@ import base64
 import binascii
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -15,10 +15,20 @@ from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.directory import AT_ANY_TIME
 from redis_memory.core.expressions import Condition, Predicate
 from redis_memory.core.keys import NO_ID, DirectoryKeys, id_of, tag_of
-from redis_memory.core.records import Life, Record, lives, moment, records, together
+from redis_memory.core.records import (
+    Life,
+    Record,
+    lives,
+    memory_key,
+    moment,
+    opened,
+    records,
+    together,
+)
 from redis_memory.core.scripts import SCRIPTS
+from redis_memory.core.sealing import Keyring, Sealer
 from redis_memory.core.values import Limits
-from redis_memory.errors import CorruptValueError, RedisMemoryError
+from redis_memory.errors import CorruptValueError, DecryptionError, RedisMemoryError
 
 Order = Literal["recent", "oldest"]
 Where = str | Predicate
@@ -170,10 +180,27 @@ def _position(cursor: str, order: str) -> tuple[int, bytes]:
 class Directory:
     """The conversations under one prefix. The methods are flows."""
 
-    def __init__(self, prefix: str, limits: Limits) -> None:
+    def __init__(self, prefix: str, limits: Limits, keyring: Keyring | None = None) -> None:
         self.prefix: str = prefix
         self.keys: DirectoryKeys = DirectoryKeys(prefix)
         self.limits: Limits = limits
+        self.keyring: Keyring | None = keyring
+
+    def sealer(self, tag: bytes) -> Sealer | None:
+        """What opens and seals the values of a conversation, None where they are not encrypted."""
+        return None if self.keyring is None else Sealer(self.keyring, memory_key(self.keys, tag))
+
+    def values(self, record: Record, names: Collection[str] | None = None) -> dict[str, Any]:
+        """As `Record.values`, of a conversation that may be encrypted.
+
+        Raises:
+            CorruptValueError: An attribute cannot be read; of one that is encrypted and cannot be
+                opened DecryptionError.
+        """
+        sealer = self.sealer(record.tag)
+        if sealer is not None:
+            record = opened(sealer, record)
+        return record.values(self.limits, names)
 
     def now_us(self) -> Flow[int]:
         """The server's time. One round trip."""
@@ -336,8 +363,11 @@ class Directory:
     def satisfies(self, record: Record, condition: Condition) -> bool:
         """Is a conversation as it must be? One that cannot be read is not."""
         try:
-            return condition(record.values(self.limits, condition.names))
-        except CorruptValueError:
+            return condition(self.values(record, condition.names))
+        except CorruptValueError as error:
+            # without a key nothing can be judged; one that is damaged must not hide the others
+            if isinstance(error, DecryptionError) and self.keyring is None:
+                raise
             return False
 
     def exists(self, conversation_id: str) -> Flow[bool]:

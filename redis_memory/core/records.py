@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from redis_memory.core import contents
+from redis_memory.core import contents, sealed_replies
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.descriptor import CONTAINERS, LIST, damaged, split, stored_elements
 from redis_memory.core.keys import DirectoryKeys, name_text
 from redis_memory.core.scripts import SCRIPTS
+from redis_memory.core.sealing import Sealer
 from redis_memory.core.values import Limits
 from redis_memory.errors import CorruptValueError, OfflineError, RedisMemoryError
 
@@ -135,6 +136,22 @@ class Record:
         }
 
 
+def opened(sealer: Sealer, record: Record) -> Record:
+    """The same with its values opened.
+
+    Raises:
+        DecryptionError: One cannot be.
+    """
+    flat = [part for pair in record.fields.items() for part in pair]
+    plain_fields = sealed_replies.fields(sealer, flat)
+    held = {
+        name: sealed_replies.held(sealer, name, record.fields.get(name, b""), content)
+        for name, content in record.contents.items()
+    }
+    by_name = dict(zip(plain_fields[::2], plain_fields[1::2], strict=True))
+    return Record(record.tag, by_name, held)
+
+
 def records(
     keys: DirectoryKeys, tags: Iterable[bytes], names: Collection[str] | None = None
 ) -> Flow[list[Record]]:
@@ -159,6 +176,18 @@ def records(
             read[tag] = Record(tag, by_name, dict(zip(named, held, strict=True)))
         open_tags = [tag for tag in open_tags if _lacking(read[tag], wanted)]
     return list(read.values())
+
+
+def record_of(keys: DirectoryKeys, tag: bytes) -> Flow[Record]:
+    """Read one memory whole. Two round trips, one where it holds no containers."""
+    record = Record(tag, {}, {})
+    while True:
+        call, named = _asked(keys, record, None)
+        fields, *held = yield call
+        by_name = dict(zip(fields[::2], fields[1::2], strict=True))
+        record = Record(tag, by_name, dict(zip(named, held, strict=True)))
+        if not _lacking(record, None):
+            return record
 
 
 def _lacking(record: Record, wanted: set[bytes] | None) -> bool:

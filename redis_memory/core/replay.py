@@ -14,7 +14,7 @@ from redis_memory.core.contests import Told
 from redis_memory.core.operations import Operation
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
-from redis_memory.errors import OfflineError, ServerRefusedError
+from redis_memory.errors import DecryptionError, OfflineError, ServerRefusedError
 
 _log = logging.getLogger("redis_memory")
 
@@ -101,6 +101,8 @@ def _deliver(state: State, operations: list[Operation]) -> Flow[None]:
                     operation.is_sent = False
             repair.after_gap(state, operations[0].turn, int(reply[1]), reply[3], reply[4])
             return
+        if reply[0] == b"encrypted":
+            raise no_key(state.label)
         how, reached, told, version, status, result, stop = reply
         state.contact = max(state.contact, version)
         by_turn = {operation.turn: operation for operation in operations}
@@ -117,6 +119,11 @@ def _deliver(state: State, operations: list[Operation]) -> Flow[None]:
         _go_on(state, left[0], list(_records(stop)))
         queue.in_flight = len(left)
         operations = left
+
+
+def no_key(label: str) -> DecryptionError:
+    """The error for a change that would have put an open value into an encrypted memory."""
+    return DecryptionError(f"{label} is encrypted, and no encryption_key is set here")
 
 
 def _call(state: State, operations: list[Operation]) -> Batch:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 # Lua makes a function anew at each call, so a script holds those that it needs and no others.
 _ALONE = ("number", "take", "attribute", "given", "alone", "announce")
@@ -61,7 +63,13 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "bring": ("bring",),
     # what only an operator runs, who may do more than a worker
     "discard": ("operator/discard",),
+    "reseal": ("reseal",),
 }
+# Those that carry values of attributes to the server: they ask first under which key the memory is.
+SEALED: Final = frozenset(
+    {"append", "scalar", "list", "dict", "set", "assign", "swap", "exchange", "batch", "together"}
+)
+_IS_SEALED = "call('HGET', memory, '_sealed')"
 # What a script runs by `run.lua`.
 _CHANGES = {"list": "change_list", "dict": "change_dict", "set": "change_set"}
 
@@ -79,8 +87,12 @@ class Script:
     sha: bytes = field(repr=False)
 
 
-def _assemble(name: str) -> Script:
-    source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in _PARTS[name])
+def _assemble(name: str, key_id: bytes = b"") -> Script:
+    parts = ("sealed", *_PARTS[name]) if key_id else _PARTS[name]
+    source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in parts)
+    is_open = not key_id and name in {*SEALED, "increment"}
+    source = source.replace("LACKS_KEY", _IS_SEALED if is_open else "false")
+    source = source.replace("KEY_ID", key_id.hex())
     encoded = source.replace("CHANGE", _CHANGES.get(name, name)).encode()
     # SHA-1 is what EVALSHA names scripts by; nothing here relies on it for security
     sha = hashlib.sha1(encoded, usedforsecurity=False).hexdigest().encode()
@@ -89,3 +101,11 @@ def _assemble(name: str) -> Script:
 
 SCRIPTS = {name: _assemble(name) for name in _PARTS}
 BY_SHA = {script.sha: script for script in SCRIPTS.values()}
+
+
+@lru_cache(maxsize=64)
+def sealed_scripts(key_id: bytes) -> dict[str, Script]:
+    """The scripts that carry values, for memories under the key with that id."""
+    sealed = {name: _assemble(name, key_id) for name in SEALED}
+    BY_SHA.update((script.sha, script) for script in sealed.values())
+    return sealed

@@ -13,6 +13,7 @@ from redis_memory.core.clock import now_us
 from redis_memory.core.conflicts import Conflicts
 from redis_memory.core.keys import DirectoryKeys, Keys
 from redis_memory.core.queue import Queue
+from redis_memory.core.sealing import Sealer
 from redis_memory.core.values import DEFAULT_LIMITS, Limits
 from redis_memory.core.writer import Writer
 from redis_memory.errors import InvalidNameError
@@ -63,6 +64,7 @@ class State:
         "prefix",
         "provisional",
         "queue",
+        "sealer",
         "session",
         "suspicion",
         "writer",
@@ -87,6 +89,8 @@ class State:
         self.writer: Writer = Writer(bounds.repair_operations)
         self.conflicts: Conflicts = conflicts or Conflicts()
         self.queue: Queue = Queue(bounds.queue_operations, bounds.queue_bytes)
+        # what keeps the values from the server, where they are encrypted
+        self.sealer: Sealer | None = None
         # changes wait: reads are answered from the copies, and no change may overtake them
         self.is_waiting: bool = False
         # changes are held back, to leave together
@@ -123,6 +127,12 @@ class State:
         if self.conversation_id is None:
             return f"the memory of prefix {self.keys.prefix!r}"
         return f"conversation {self.conversation_id!r}"
+
+    @property
+    def identity(self) -> bytes:
+        """What memory it is, and under which key: what waits for one is not given to another."""
+        sealed = b"" if self.sealer is None else b"\0" + self.sealer.keyring.first
+        return self.keys.memory + sealed
 
     def attribute(self, name: str) -> Attribute:
         """The attribute `name`.

@@ -17,6 +17,7 @@ from redis_memory.core.listing import Candidate, Directory
 from redis_memory.core.records import Life, Record, lives, records
 from redis_memory.core.schemas import SCHEMAS
 from redis_memory.core.scripts import SCRIPTS
+from redis_memory.core.sealed_words import restored_words
 from redis_memory.core.state import State
 from redis_memory.errors import (
     ConversationExistsError,
@@ -85,14 +86,15 @@ def store(
     ttl_ms = lifetime_ms(whole.lifetime[0]) if whole.lifetime[0] else 0
     yield Call(Head.script(SCRIPTS["enter"], _index(directory)), keys.tag, b"%d" % ttl_ms)
     declared = dict.fromkeys(whole.names)
+    sealer, arguments = directory.sealer(keys.tag), whole.arguments
+    if sealer is not None:
+        arguments = list(restored_words(sealer, arguments))
     token = token or new_run() + b":1"
     how = b"replace" if replaces else b"create"
     while True:
         every = (keys.memory, keys.stamps, *map(keys.content, declared))
         head = Head.script(SCRIPTS["restore"], every)
-        status, *names = yield Call(
-            head, token, how, whole.created, *whole.lifetime, *whole.arguments
-        )
+        status, *names = yield Call(head, token, how, whole.created, *whole.lifetime, *arguments)
         if status == b"exists":
             # it was not active, as its entry says now
             (life,) = yield from lives(directory.keys, [keys.tag])
@@ -145,7 +147,7 @@ def copy(
     if source == target:
         raise ValueError("a conversation cannot take its own place")
     record, life = yield from read(directory, source)
-    whole = Whole(directory, record.values(directory.limits), life.created if is_same else b"")
+    whole = Whole(directory, directory.values(record), life.created if is_same else b"")
     whole.lifetime = lifetime_of(record)
     whole.mark(record)
     if (yield from store(directory, target, whole, replaces=replaces)) == "exists":

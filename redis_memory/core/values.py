@@ -16,6 +16,7 @@ from typing import Any
 from redis_memory.core.encoding import decode, encode, skip
 from redis_memory.core.headers import has_more_nodes
 from redis_memory.core.identity import identity
+from redis_memory.core.sealing import is_sealed
 from redis_memory.core.storable import (
     DEFAULT_LIMITS,
     KEY_TYPES,
@@ -26,7 +27,12 @@ from redis_memory.core.storable import (
     is_flat,
     is_key,
 )
-from redis_memory.errors import CorruptValueError, UnstorableValueError, ValueTooLargeError
+from redis_memory.errors import (
+    CorruptValueError,
+    DecryptionError,
+    UnstorableValueError,
+    ValueTooLargeError,
+)
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -87,6 +93,7 @@ def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
 
     Raises:
         CorruptValueError: The bytes are no value of ours; never another error, whatever they are.
+        DecryptionError: The same, as they are encrypted.
 
     Cost: O(size); under 1 us for a chat message. Beyond `max_nodes` bytes the parts are counted
     first, about 0.1 us each.
@@ -101,6 +108,8 @@ def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
     except UnstorableValueError as error:
         raise CorruptValueError(f"{size} bytes are no value: {error}") from error
     except _DAMAGE as error:
+        if is_sealed(data):
+            raise DecryptionError("it is encrypted, and no encryption_key is set here") from None
         # without the cause: its message may quote what the bytes hold
         raise CorruptValueError(f"{size} bytes are no value: {type(error).__name__}") from None
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from redis_memory.core import directory
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Call, Flow
+from redis_memory.core.protection import protected
 from redis_memory.core.replay import drain
 from redis_memory.core.state import State
 from redis_memory.core.together import beginning, check_no_block, committing, undo
@@ -203,6 +204,8 @@ class AsyncDriver:
         self, flow: Flow[T], attached: _Attachment, execute: Callable[[Call], Awaitable[Any]]
     ) -> T:
         link, shortage = attached.link, None
+        if self.state.sealer is not None:
+            flow = protected(self.state.sealer, flow)
         try:
             self._check_trust(attached)
             call = next(flow)

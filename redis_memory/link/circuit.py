@@ -79,7 +79,7 @@ class Circuit:
     def orphan(self, memory: bytes) -> Any:
         """The driver of a memory whose object is gone while changes of it wait, if there is one."""
         for waiter in list(self.waiting):
-            if waiter.users == 0 and waiter.state.keys.memory == memory:
+            if waiter.users == 0 and waiter.state.identity == memory:
                 return waiter
         return None
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from redis_memory.core import directory
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Call, Flow
+from redis_memory.core.protection import protected
 from redis_memory.core.replay import drain
 from redis_memory.core.state import State
 from redis_memory.core.together import beginning, committing, undo
@@ -71,6 +72,8 @@ class Driver:
         """Run a flow to its end, its calls by the link's `execute` or by another one."""
         link, shortage = self.link, None
         execute = execute or link.execute
+        if self.state.sealer is not None:
+            flow = protected(self.state.sealer, flow)
         with self.lock:
             if self.is_closed:
                 raise ClosedError("this memory was closed")

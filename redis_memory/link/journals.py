@@ -15,10 +15,13 @@ import msgpack  # type: ignore[import-untyped]
 from redis_memory.core.clock import now_us
 from redis_memory.core.keys import Keys
 from redis_memory.core.operations import Operation
+from redis_memory.core.queue import Store
 from redis_memory.core.state import State
+from redis_memory.errors import DecryptionError
 from redis_memory.link.adoption import Orphan, adopt
 from redis_memory.link.journal import Journal
 from redis_memory.link.journal_file import Header
+from redis_memory.link.sealed_journal import SealedStore, opened
 from redis_memory.settings import Settings
 
 _log = logging.getLogger("redis_memory")
@@ -63,8 +66,13 @@ def attach(
                 deliver(adopted)
 
 
-def _create(folder: Path, settings: Settings, server: str, state: State) -> Journal:
-    return Journal.create(folder, _header(server, state), settings.fsync)
+def _create(folder: Path, settings: Settings, server: str, state: State) -> Store:
+    return _kept(state, Journal.create(folder, _header(server, state), settings.fsync))
+
+
+def _kept(state: State, journal: Journal) -> Store:
+    """The journal as its queue sees it."""
+    return journal if state.sealer is None else SealedStore(journal, state.sealer)
 
 
 def _header(server: str, state: State) -> Header:
@@ -80,8 +88,16 @@ def _adopted(orphan: Orphan, beside: State) -> State | None:
     state.conflicts = beside.conflicts if is_same else beside.conflicts.like()
     state.writer.id = header.writer.encode()
     aged_us = _aged_us(header)
-    for record in orphan.records:
-        _take(state, record, aged_us)
+    if beside.sealer is not None:
+        state.sealer = beside.sealer.like(state.keys.memory)
+    try:
+        for record in orphan.records:
+            _take(state, opened(state.sealer, record), aged_us)
+    except DecryptionError as error:
+        # left as it is, for a process that has the key
+        _log.error("a journal of %s is not taken over: %s", state.label, error)
+        orphan.journal.close()
+        return None
     if not state.queue.operations:
         orphan.journal.remove()
         return None
@@ -93,7 +109,7 @@ def _adopted(orphan: Orphan, beside: State) -> State | None:
     first = state.queue.operations[0]
     state.queue.begin(first.since_us, first.contact)
     state.contact = first.contact
-    state.queue.store = orphan.journal
+    state.queue.store = _kept(state, orphan.journal)
     state.writer.last = state.queue.operations[-1].turn
     state.is_waiting = state.writer.unsettled = True
     return state

@@ -189,7 +189,7 @@ def server_key(settings: Settings, client: Any) -> tuple[Any, ...]:
 def reuse_writer(link: Way | AsyncWay, state: State) -> None:
     """Go on as a writer of the same memory that nobody uses any more, if there is one."""
     if state.writer.last == 0:
-        state.writer = idle_writers.take(link.address.label, state.keys.memory) or state.writer
+        state.writer = idle_writers.take(link.address.label, state.identity) or state.writer
         if state.lifetime:
             # another memory object may have been opened with another lifetime
             state.writer.due_s = 0.0
@@ -207,7 +207,7 @@ def attach_journal(
 
 def leave(link: Way | AsyncWay, state: State) -> None:
     """A memory object needs its link no more; another one may use its writer."""
-    idle_writers.put(link.address.label, state.keys.memory, state.writer)
+    idle_writers.put(link.address.label, state.identity, state.writer)
     release(link)
 
 

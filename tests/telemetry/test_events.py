@@ -225,13 +225,17 @@ def test_neither_values_nor_passwords_are_logged(
     assert "the-password" not in said.text
 
 
-def test_a_program_without_logging_sees_nothing() -> None:
-    """Nothing of the library's comes to stderr unless the program asks for it."""
-    code = "import logging, redis_memory; logging.getLogger('redis_memory').error('an event')"
+def test_a_program_without_logging_sees_what_is_wrong() -> None:
+    """Warnings and errors come to stderr, and what is only told does not."""
+    code = "import logging, redis_memory; log = logging.getLogger('redis_memory'); "
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", f"{code} log.error('an event'); log.info('a thing')"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
-    assert run.stderr == ""
+    assert run.stderr == "an event\n"
 
 
 def test_a_wait_over_an_outage_repeats_nothing(

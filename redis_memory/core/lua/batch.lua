@@ -25,7 +25,13 @@ if done < first - 1 then
 end
 if done >= last then return {'ok', number_done, told, stored[2] or '', status, result, ''} end
 
-if not entry then call('PUBLISH', memory .. '~feed', '') end
+if not entry then
+  -- as number.lua has it
+  if LACKS_KEY and call('HEXISTS', memory, '_created') == 1 then
+    return {'encrypted'}
+  end
+  call('PUBLISH', memory .. '~feed', '')
+end
 local time = call('TIME')
 local version, newest = time[1] * 1000000 + time[2], stored[2] and tonumber(stored[2], 16)
 if newest and newest >= version then version = newest end

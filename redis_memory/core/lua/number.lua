@@ -22,8 +22,14 @@ if number - last ~= 1 then
   return {number, 'duplicate', status, result}
 end
 
--- before any effect: a user who may not publish is refused now, and not in the middle of a change
-if not entry then call('PUBLISH', memory .. '~feed', '') end
+if not entry then
+  -- who does not have the key of an encrypted memory puts no value into it; `scripts.py` has the condition
+  if LACKS_KEY and call('HEXISTS', memory, '_created') == 1 then
+    return {number, 'encrypted', '', ''}
+  end
+  -- before any effect: a user who may not publish is refused now, and not in the middle of a change
+  call('PUBLISH', memory .. '~feed', '')
+end
 local time = call('TIME')
 -- A version is the server's time in microseconds, moved on where that would not make it the largest:
 -- no version comes twice, not even in a memory that was lost and begun anew.

@@ -28,8 +28,9 @@ local begun = format('%013x', version)
 -- others had queued for the memory as it was
 call('HSET', memory, '_restored', ARGV[1], '_version', begun, '_epoch', begun .. ' 00000000')
 for i = 1, #fields, 2 do
-  -- the schemas are those of the attributes that go
-  if string.sub(fields[i], 1, 1) ~= '_' or string.sub(fields[i], 1, 8) == '_schema:' then
+  -- schemas and the key are those of the attributes that go
+  local is_of_values = fields[i] == '_sealed' or string.sub(fields[i], 1, 8) == '_schema:'
+  if string.sub(fields[i], 1, 1) ~= '_' or is_of_values then
     call('HDEL', memory, fields[i])
   elseif string.sub(fields[i], 1, 2) == '_w' then
     -- what a writer took last was a value of this memory
