@@ -107,6 +107,11 @@ def servers(
         )
     new_prefix = prefix if target_prefix is None else target_prefix
     there = resolve(here.address if target is None else target, new_prefix, None, options)
+    if there.encryption_key is not None:
+        raise ConfigurationError(
+            "what is brought is not encrypted: run without encryption_key, and then "
+            "Conversations.rotate_keys(seal_plain=True) with it"
+        )
     return here, there
 
 

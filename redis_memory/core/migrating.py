@@ -61,8 +61,8 @@ class Tally:
         if letter in _KEPT:
             self.skipped.append(Skipped(shown(one.key), "kept", _KEPT[letter]))
             return False
-        if letter == b"c":
-            self.skipped.append(Skipped(shown(one.key), "damaged", _CLASH))
+        if letter in _REFUSED:
+            self.skipped.append(Skipped(shown(one.key), "damaged", _REFUSED[letter]))
             return False
         if letter == b"k":
             self.known += 1
@@ -103,7 +103,8 @@ _KEPT = {
     b"g": "it was brought before, and its whole memory is gone since; on_existing='replace' brings "
     "it again",
 }
-_CLASH = (
-    "a key of another type lies where the memory keeps these elements: give the target "
-    "another prefix"
-)
+_REFUSED = {
+    b"c": "a key of another type lies where the memory keeps these elements: give the target "
+    "another prefix",
+    b"e": "the memory is encrypted, and this value would not be",
+}

@@ -14,7 +14,7 @@ from tests.encryption.keys import MARKER, sealer
 
 # Refused by the seam: numbers are added to here, and who stores or deletes whole memories has no
 # flow of a memory.
-REFUSED = {"increment", "restore", "prune"}
+REFUSED = {"increment", "restore", "prune", "bring", "discard"}
 KEYS = (b"memory:{c}", b"memory:{c}:x")
 
 
@@ -69,6 +69,6 @@ def test_a_key_that_is_not_known_ends_it() -> None:
 def test_scripts_of_open_memories_ask_for_no_key() -> None:
     """Nothing is asked of the server for the sake of encryption but when a writer begins."""
     for name, script in SCRIPTS.items():
-        if name not in ("restore", "reseal"):
+        if name not in ("restore", "reseal", "bring"):
             carries_values = name in {*SEALED, "increment"}
             assert script.source.count(b"'_sealed'") == carries_values, name

@@ -4,7 +4,7 @@
 -- name, a digest of what lies under the old key, when that was changed (microseconds, 0 for unknown), its
 -- kind, how many arguments, and those, as a change that assigns it has them. Answers a letter for each: b
 -- brought, r replaced, k known (brought before), n newer there, x exists, g brought before and gone with the
--- whole memory since, c another type of key lies there.
+-- whole memory since, c another type of key lies there, e the memory is encrypted.
 local call, format, match = redis.call, string.format, string.match
 local memory, notes = KEYS[1], KEYS[2]
 local run, how, is_dry = ARGV[1], ARGV[2], ARGV[3] == 'dry'
@@ -16,9 +16,11 @@ local now = time[1] * 1000000 + time[2]
 -- brought before and is gone: the same time would be the version of two states.
 local is_ours = call('HGET', notes, '_version') == stored[1]
 local begun = nil
+local is_encrypted = call('HEXISTS', memory, '_sealed') == 1
 
 -- What is to become of an attribute, and whether that is still to be done.
 local function outcome(name, digest, stamp, kind, content)
+  if is_encrypted then return 'e', false end
   local field, note = call('HGET', memory, name), call('HGET', notes, name)
   local seen, version, by, what
   if note then seen, version, by, what = match(note, '^(%x+) (%x+) (%x+) (%l)$') end
