@@ -12,7 +12,7 @@ JOBS := 3
 BIN := $(VENV)/bin
 CONSTRAINTS := tests/constraints.txt
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
-DEV := $(VENV)/.installed-embedded,dev
+DEV := $(VENV)/.installed-embedded,cli,dev
 # litellm needs an older openai than the other tests, so it has an environment of its own.
 CLIENTS := $(VENV)-clients
 
@@ -29,7 +29,7 @@ test: $(DEV)  ## every test but the soak and those of `test-clients`
 test-clients:  ## the tests of the LLM client libraries that need the extra `clients`
 	@$(MAKE) --no-print-directory VENV=$(CLIENTS) run-clients
 
-run-clients: $(VENV)/.installed-embedded,dev,clients
+run-clients: $(VENV)/.installed-embedded,cli,dev,clients
 	@$(BIN)/python -m pytest -m clients $(ARGS)
 
 lint: $(DEV)  ## form: ruff check, ruff format --check
@@ -46,7 +46,7 @@ types: $(DEV)  ## types: mypy --strict, pyright, and no public name without a ty
 docs: $(VENV)/.installed-docs  ## the manual, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
-bench: $(VENV)/.installed-embedded,bench  ## speed, as ratios to redis-py in the same run
+bench: $(VENV)/.installed-embedded,cli,bench  ## speed, as ratios to redis-py in the same run
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/plot.py
 
