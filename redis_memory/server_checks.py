@@ -115,8 +115,10 @@ def eviction(probe: Probe, settings: Settings, names: Names) -> Finding:  # noqa
         found += f": when memory is full, parts of {which} may be dropped"
         return Finding("eviction", "warning", found, "set maxmemory-policy noeviction")
     if limit and used > limit * _FULL:
-        found += f": {used:,} bytes are used, and what comes next will be refused"
-        return Finding("eviction", "warning", found, "raise maxmemory, or run `redis-memory prune`")
+        is_full = used >= limit
+        found += f": {used:,} bytes are used, changes {'are' if is_full else 'will be'} refused"
+        advice = "raise maxmemory, or run `redis-memory prune`"
+        return Finding("eviction", "failure" if is_full else "warning", found, advice)
     return Finding("eviction", "ok", found)
 
 

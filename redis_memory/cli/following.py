@@ -48,8 +48,8 @@ def watch(
         redis_memory.watch(memory, *(names or ()), timeout_s=_LOOK_S) as changes,
     ):
         with listed(url, prefix) as directory:
-            if not directory.exists(conversation_id):
-                tell(f"there is no conversation {conversation_id!r} so far")
+            is_there = directory.exists(conversation_id)
+        tell(f"watching {conversation_id!r}" + ("" if is_there else ", which is not there yet"))
         for change in _endless(changes):
             if as_json:
                 say_json_line(_described(change))

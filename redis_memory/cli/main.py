@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from redis_memory.cli.failures import FAILURES, code_of
-from redis_memory.cli.output import ClosedPipeError, flush, tell, tell_once
+from redis_memory.cli.output import ClosedPipeError, flush, tell
 
 NAME: Final = "redis-memory"
 WRONG_USAGE: Final = 2
@@ -26,12 +27,12 @@ TERMINATED: Final = 128 + signal.SIGTERM
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    # a command lives for so short a time that nothing is worth collecting while it starts
-    gc.disable()
+    # most of what is made while modules are imported stays: looking for garbage there takes time
+    gc.set_threshold(50_000)
     signal.signal(signal.SIGTERM, _end)
-    _speak_plainly()
+    said = _speak_plainly()
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        code = run(sys.argv[1:] if arguments is None else arguments, said)
         flush()
     except ClosedPipeError:
         _be_silent()
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: Sequence[str], said: Collection[str] = ()) -> int:
+    """Run one command, and tell what goes wrong unless the log has said it; its exit code."""
     try:
         from redis_memory.cli.app import app, typer  # noqa: PLC0415 - the extra `cli`
     except ModuleNotFoundError as error:
@@ -52,13 +54,15 @@ def _run(arguments: list[str]) -> int:
     try:
         # not standalone: it would print an error as it is, and a url in it with its password
         command: Any = typer.main.get_command(app)
-        result = command.main(arguments, prog_name=NAME, standalone_mode=False)
+        result = command.main(list(arguments), prog_name=NAME, standalone_mode=False)
     except typer.TyperException as error:
         return _misused(error)
     except typer.Abort:
         return 1
     except FAILURES as error:
-        tell_once(str(error) or type(error).__name__)
+        text = str(error) or type(error).__name__
+        if not any(text in line for line in said):
+            tell(text)
         return code_of(error)
     return result if isinstance(result, int) else 0
 
@@ -74,17 +78,26 @@ def _end(*_: object) -> None:
     sys.exit(TERMINATED)
 
 
-def _speak_plainly() -> None:
-    """Send what the library logs, or warns of, to standard error, a line each."""
+class _Lines(logging.Handler):
+    """What the library logs, a line each."""
 
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            tell(record.getMessage())
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: deque[str] = deque(maxlen=10)
 
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+        tell(record.getMessage())
+
+
+def _speak_plainly() -> Collection[str]:
+    """Send what the library logs, or warns of, to standard error; the last lines of the log."""
+    lines = _Lines()
     log = logging.getLogger("redis_memory")
-    log.addHandler(Lines(logging.WARNING))
+    log.addHandler(lines)
     log.propagate = False
     warnings.showwarning = lambda message, *_: tell(str(message))
+    return lines.said
 
 
 def _be_silent() -> None:

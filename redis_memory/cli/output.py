@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import select
 import sys
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -19,8 +18,6 @@ from redis_memory.core.tagged import to_json
 
 _CUT: Final = 100
 _GAP: Final = "  "
-# What was told last: an error may be what the log has said a moment ago.
-_told: deque[str] = deque(maxlen=10)
 
 
 class ClosedPipeError(Exception):
@@ -67,16 +64,9 @@ def check_reader() -> None:
 def tell(text: str) -> None:
     """A message, which is no data: to standard error, in one line, without passwords."""
     lines = [printable(line) for line in without_secrets(text).splitlines()] or [""]
-    _told.append(text)
     with suppress(OSError, ValueError):  # where it is closed there is nobody to be told
         sys.stderr.write("redis-memory: " + "\n".join(lines) + "\n")
         sys.stderr.flush()
-
-
-def tell_once(text: str) -> None:
-    """The same, unless it is a part of what was told a moment ago."""
-    if not any(text in told for told in _told):
-        tell(text)
 
 
 def say_json(document: Any) -> None:
