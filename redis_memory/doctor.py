@@ -90,26 +90,22 @@ def _nodes(address: Address) -> tuple[list[Address], list[Finding]]:
     """The servers to look at, each by itself, and what is to be said of a cluster as a whole."""
     if not isinstance(address, NodeAddress):
         return [address], []
-    advice = "start the nodes, or name others in the url"
+    topology = address.topology
     try:
-        address.topology.refresh()
-        served = 0
-        probe = Probe(address.of(address.topology.primaries[0]))
-        with probe:
-            slots = probe.ask(b"CLUSTER", b"SLOTS")
+        topology.refresh()
     except (RedisMemoryError, LinkFailureError) as error:
-        return [
-            address.of(place) for place in address.topology.primaries
-        ], [] if address.topology.primaries else [
-            Finding("reachable", "failure", str(error), advice, address.label)
-        ]
-    if not isinstance(slots, Exception):
-        served = sum(last - first + 1 for first, last, *_ in slots)
-    nodes: list[Address] = [address.of(place) for place in address.topology.primaries]
+        advice = "start the nodes, or name others in the url"
+        return [], [Finding("reachable", "failure", str(error), advice)]
+    nodes: list[Address] = [address.of(place) for place in topology.primaries]
+    return nodes, [_coverage(sum(topology.node(slot) is not None for slot in range(_SLOTS)), nodes)]
+
+
+def _coverage(served: int, nodes: list[Address]) -> Finding:
+    """Whether every slot of a cluster has a node."""
     found = f"{len(nodes)} primaries serve {served:,} of {_SLOTS:,} slots"
     if served == _SLOTS:
-        return nodes, [Finding("cluster", "ok", found)]
-    return nodes, [Finding("cluster", "failure", found, "assign the slots that are missing")]
+        return Finding("cluster", "ok", found)
+    return Finding("cluster", "failure", found, "assign the slots that are missing")
 
 
 def _of_node(

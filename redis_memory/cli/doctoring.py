@@ -33,7 +33,9 @@ def doctor(
                 "server": found.server,
                 "prefix": found.prefix,
                 "ok": found.count("failure") == 0,
-                "findings": [asdict(finding) for finding in found.findings],
+                "findings": [
+                    {**asdict(one), "found": without_secrets(one.found)} for one in found.findings
+                ],
             }
         )
     else:

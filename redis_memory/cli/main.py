@@ -32,14 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end)
     said = _speak_plainly()
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments, said)
-        flush()
+        return run(sys.argv[1:] if arguments is None else arguments, said)
     except ClosedPipeError:
-        _be_silent()
         return CLOSED_PIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    return code
+    finally:
+        _be_silent()
 
 
 def run(arguments: Sequence[str], said: Collection[str] = ()) -> int:
@@ -55,6 +54,7 @@ def run(arguments: Sequence[str], said: Collection[str] = ()) -> int:
         # not standalone: it would print an error as it is, and a url in it with its password
         command: Any = typer.main.get_command(app)
         result = command.main(list(arguments), prog_name=NAME, standalone_mode=False)
+        flush()
     except typer.TyperException as error:
         return _misused(error)
     except typer.Abort:
@@ -101,7 +101,10 @@ def _speak_plainly() -> Collection[str]:
 
 
 def _be_silent() -> None:
-    """Have the interpreter flush what is left to nobody, without a word."""
-    nobody = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nobody, 1)
-    os.close(nobody)
+    """Have the interpreter say nothing, at its end, of output that nobody takes."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())
+        os.close(nobody)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import select
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,15 +25,9 @@ class ClosedPipeError(Exception):
 
 
 def say(text: str) -> None:
-    """A line of data.
-
-    Raises:
-        ClosedPipeError: Nobody reads it.
-    """
-    try:
+    """A line of data. Errors as of `flush`."""
+    with _written():
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
-    except BrokenPipeError as error:
-        raise ClosedPipeError from error
 
 
 def flush() -> None:
@@ -41,11 +35,20 @@ def flush() -> None:
 
     Raises:
         ClosedPipeError: Nobody reads it.
+        OSError: It cannot be written, to a full disk for example.
     """
-    try:
+    with _written():
         sys.stdout.flush()
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError as error:
         raise ClosedPipeError from error
+    except OSError as error:
+        raise OSError(f"cannot write the output: {error.strerror}") from error
 
 
 def check_reader() -> None:

@@ -132,6 +132,24 @@ def test_a_wrong_password_is_told_and_not_shown(begin: Begin) -> None:
     assert "password" in outcome.err
 
 
+def test_output_that_cannot_be_written_is_1(command: Commands, begin: Begin) -> None:
+    """A full disk is told of, and not by the interpreter."""
+    begin("a")
+    with Path("/dev/full").open("wb") as full:
+        outcome = subprocess.run(
+            [sys.executable, "-m", "redis_memory", "ls"],
+            env=command.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (outcome.returncode, outcome.stderr) == (
+        1,
+        "redis-memory: cannot write the output: No space left on device\n",
+    )
+
+
 def test_without_the_extra_it_is_named() -> None:
     """Who has no typer is told what to install."""
     program = "import sys; sys.modules['typer'] = None; import redis_memory.__main__"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -181,6 +182,15 @@ def test_damage_is_told_of_one_attribute(command: Commands, begin: Begin, server
     assert shown["bad"]["kind"] == "damaged"
     assert "bad" in shown["bad"]["error"]
     assert command.inside("get", "c-1", "bad").code == 1
+
+
+def test_journals_are_left_to_the_workers(command: Commands, begin: Begin, tmp_path: Path) -> None:
+    """Who looks at a conversation opens none, whatever the environment says."""
+    begin("c-1")
+    command.environment["REDIS_MEMORY_JOURNAL"] = str(tmp_path / "journal")
+    command.good("get", "c-1", "topic")
+    command.good("set", "c-1", "topic", "1")
+    assert not (tmp_path / "journal").exists()
 
 
 def test_stats_counts(command: Commands, begin: Begin, server: Server) -> None:
