@@ -83,7 +83,7 @@ def ls(
         rows = [(one.id, when(one.last_activity), when(one.created)) for one in page.entries]
         say_table(("CONVERSATION", "LAST ACTIVITY", "CREATED"), rows)
     else:
-        tell("no such conversation" if page.cursor is None else "none so far")
+        tell("no conversation found")
     if page.cursor is not None:
         tell(f"there may be more: --cursor {page.cursor}")
 

@@ -61,9 +61,11 @@ def prune(
                 batch=batch,
                 progress=told,
             )
-        except KeyboardInterrupt:
-            if yes:
-                tell(f"interrupted: at least {done} are gone; it can be repeated")
+        except BaseException:  # Ctrl-C and SIGTERM too
+            if yes and done:
+                tell(
+                    f"stopped in the middle: at least {done:,} are gone; run it again for the rest"
+                )
             raise
     if as_json:
         say_json(receipt(report))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from redis_memory import ConversationMemory, Conversations, snapshot
 from tests.cli.commands import Commands
 from tests.cli.conftest import Begin
 from tests.directory.test_listing import age
+from tests.faults import FaultProxy
 from tests.servers import Server
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -91,6 +94,33 @@ def test_prune_fails_for_what_cannot_be_read(
     assert outcome.code == 1
     assert "'b' was left alone" in outcome.err
     assert ids(server) == {"b", "new"}
+
+
+@pytest.mark.parametrize(("how", "code"), [("Ctrl-C", 130), ("SIGTERM", 143), ("outage", 3)])
+def test_a_prune_that_is_stopped_says_so_and_can_be_repeated(
+    begin: Begin, server: Server, proxy: FaultProxy, how: str, code: int
+) -> None:
+    """It tells how many are gone at least, and the next run takes the rest."""
+    for number in range(60):
+        begin(str(number))
+    proxy.delay(reply_s=0.02)
+    commands = Commands(proxy.url)
+    running = commands.start("prune", "--idle-for", "0s", "--batch", "1", "--yes")
+    client = server.client()
+    wait_until(lambda: client.zcard("memory:~conversations") < 57, 60, what="the first deletions")
+    if how == "outage":
+        proxy.refuse()
+        outcome = running.wait()
+    else:
+        outcome = running.end(signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
+    assert outcome.code == code
+    assert "run it again for the rest" in outcome.err
+    assert "Traceback" not in outcome.err
+    commands.close()
+    left = len(ids(server))
+    assert 0 < left < 57
+    again = Commands(server.url).good("prune", "--idle-for", "0s", "--yes")
+    assert again.lines[0].startswith(f"pruned {left} of {left} ")
 
 
 def test_export_and_import_keep_everything(

@@ -79,7 +79,7 @@ def test_ls_chooses(command: Commands, begin: Begin, server: Server) -> None:
     assert ids("--match", "new-?") == ["new-2", "new-1"]
     nobody = command.good("ls", "--match", "x*")
     assert nobody.out == ""
-    assert nobody.err == "redis-memory: no such conversation\n"
+    assert nobody.err == "redis-memory: no conversation found\n"
 
 
 def test_a_prefix_that_begins_another_one_shows_its_own_only(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 import signal
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from redis_memory.cli.main import main
 from redis_memory.core.tagged import from_json, to_json
 from tests.cli.commands import Commands
 
-PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "command-line.md").read_text("utf-8")
 EXAMPLES = [shlex.split(line)[1:] for line in re.findall(r"^redis-memory .*$", PAGE, re.MULTILINE)]
 ENDLESS = ("watch", "tail")
 
@@ -41,6 +45,13 @@ def test_every_command_has_an_example_and_a_line() -> None:
     assert len(commands) >= 13
     assert commands <= {arguments[0] for arguments in EXAMPLES} | {"migrate"}
     assert not [name for name in commands - {"migrate"} if f"| `{name}" not in PAGE]
+
+
+def test_the_script_that_is_installed_is_the_command() -> None:
+    """`redis-memory` and `python -m redis_memory` run the same function."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    module, _, name = project["scripts"]["redis-memory"].partition(":")
+    assert getattr(importlib.import_module(module), name) is main
 
 
 def test_every_spelling_of_a_value_is_as_the_page_says() -> None:
