@@ -22,7 +22,7 @@ from redis_memory.cli.output import (
     tell,
 )
 from redis_memory.core.tagged import to_json
-from redis_memory.errors import CorruptValueError
+from redis_memory.errors import CorruptValueError, OfflineError, WrongKindError
 
 if TYPE_CHECKING:
     from redis_memory import Change
@@ -51,6 +51,8 @@ def watch(
             is_there = directory.exists(conversation_id)
         tell(f"watching {conversation_id!r}" + ("" if is_there else ", which is not there yet"))
         for change in _endless(changes):
+            if change is None:
+                continue
             if as_json:
                 say_json_line(_described(change))
             else:
@@ -60,14 +62,15 @@ def watch(
                 flush()
 
 
-def _endless(changes: Watch) -> Iterator[Change]:
-    """The changes, for as long as somebody reads what is said of them."""
+def _endless(changes: Watch) -> Iterator[Change | None]:
+    """The changes, for as long as somebody reads what is said of them; None now and then."""
     while True:
         try:
             yield from changes
         except CorruptValueError as error:
             tell(str(error))
         check_reader()
+        yield None
 
 
 def _described(change: Change) -> dict[str, Any]:
@@ -143,10 +146,16 @@ def _follow(
         told(elements)
         return at + len(elements)
 
-    known = catch_up(begin)
+    known, is_behind = catch_up(begin), False
     for change in _endless(changes):
-        if change.kind == "append":
-            known = catch_up(known)
+        if change is None or change.kind == "append":
+            if change is not None or is_behind:
+                try:
+                    known, is_behind = catch_up(known), False
+                except OfflineError:
+                    is_behind = True
+                except (AttributeError, WrongKindError):
+                    pass  # the change that has made it so is about to be told
         elif isinstance(change.value, list):
             tell(f"{name!r} was changed otherwise than by appending; its end is now:")
             told(change.value[-count:] if count else [])

@@ -9,9 +9,10 @@ from datetime import datetime
 
 import pytest
 
-from redis_memory import push
+from redis_memory import ConversationMemory, flush, push
 from tests.cli.commands import Commands
 from tests.cli.conftest import Begin
+from tests.servers import Server
 
 
 def test_watch_tells_each_change_in_a_line(command: Commands, begin: Begin) -> None:
@@ -19,11 +20,15 @@ def test_watch_tells_each_change_in_a_line(command: Commands, begin: Begin) -> N
     memory = begin("c-1", topic="billing", messages=["a"])
     watching = command.start("watch", "c-1", "--json")
     assert watching.line("stderr") == "redis-memory: watching 'c-1'"
-    memory.topic = {1: "x"}
-    memory.messages.append(b"b")
-    memory.messages.pop(0)
-    del memory.topic
-    changes = [json.loads(watching.line()) for _ in range(4)]
+    changes = []
+    for change in (
+        lambda: setattr(memory, "topic", {1: "x"}),
+        lambda: memory.messages.append(b"b"),
+        lambda: memory.messages.pop(0),
+        lambda: delattr(memory, "topic"),
+    ):
+        change()  # one by one: a container's value is read when it is told
+        changes.append(json.loads(watching.line()))
     told = [(change["name"], change["kind"], change.get("value", "gone")) for change in changes]
     assert told == [
         ("topic", "set", {"$dict": [[1, "x"]]}),
@@ -127,3 +132,29 @@ def test_tail_says_when_a_list_was_changed_otherwise(command: Commands, begin: B
     assert "no list any more" in tailing.line("stderr")
     memory.messages = ["anew"]
     assert tailing.line() == "anew"
+
+
+def test_watch_and_tail_survive_a_restart() -> None:
+    """What happens after it is told, by both."""
+    with Server(tcp=True, appendonly="yes", appendfsync="always") as server:
+        commands = Commands(server.url)
+        with ConversationMemory("c-1", server.url) as memory:
+            memory.messages = ["a"]
+            watching = commands.start("watch", "c-1", "--json")
+            tailing = commands.start("tail", "c-1", "messages", "-f")
+            try:
+                watching.line("stderr")
+                assert tailing.line() == "a"
+                server.kill()
+                memory.messages.append("b")
+                server.start()
+                assert flush(memory, 30) == 0
+                assert json.loads(watching.line())["value"] in (["b"], ["a", "b"])
+                memory.messages.append("c")
+                lines = [tailing.line()]
+                while lines[-1] != "c":
+                    lines.append(tailing.line())
+                # after the gap the end of the list is told, with what was told before
+                assert lines in (["b", "c"], ["a", "b", "c"])
+            finally:
+                commands.close()
