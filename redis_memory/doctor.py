@@ -120,8 +120,12 @@ def _of_node(
                 yield check(probe, settings, names).at(where)
             if probe.offset_s is not None:
                 offsets[node.label] = probe.offset_s
+    except AccessDeniedError as error:
+        yield Finding("reachable", "ok", node.label, where=where)
+        advice = "mend the user and the password in the url"
+        yield Finding("rights", "failure", str(error), advice, where)
     except (RedisMemoryError, LinkFailureError) as error:
-        advice = "start it; or mend the url, the user and its password, or the network"
+        advice = "start it; or mend the url, or the network"
         yield Finding("reachable", "failure", str(error), advice, where)
 
 

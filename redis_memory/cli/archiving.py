@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from redis_memory.cli import options
+from redis_memory.cli.failures import FAILED
 from redis_memory.cli.opening import listed
 from redis_memory.cli.output import ClosedPipeError, counted, say, say_json, size, tell
 from redis_memory.cli.progress import Progress
@@ -107,4 +108,4 @@ def _complain(damaged: Sequence[Damaged]) -> None:
     for one in damaged:
         tell(f"{one.where}: {one.reason}; the others were taken")
     if damaged:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redis_memory.cli import options
-from redis_memory.cli.failures import without_secrets
+from redis_memory.cli.failures import FAILED, UNREACHABLE, without_secrets
 from redis_memory.cli.opening import listed
 from redis_memory.cli.output import counted, say, say_json, say_table, tell
 from redis_memory.cli.progress import Progress
@@ -42,9 +42,9 @@ def doctor(
         _say(found)
     reachable = [one.verdict for one in found.findings if one.check == "reachable"]
     if reachable and all(verdict == "failure" for verdict in reachable):
-        raise typer.Exit(3)
+        raise typer.Exit(UNREACHABLE)
     if found.count("failure") or (strict and found.count("warning")):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _say(found: Examination) -> None:

@@ -16,11 +16,10 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from redis_memory.cli.failures import FAILURES, code_of
+from redis_memory.cli.failures import FAILED, FAILURES, MISUSED, code_of
 from redis_memory.cli.output import ClosedPipeError, flush, tell
 
 NAME: Final = "redis-memory"
-WRONG_USAGE: Final = 2
 CLOSED_PIPE: Final = 128 + signal.SIGPIPE
 TERMINATED: Final = 128 + signal.SIGTERM
 
@@ -49,7 +48,7 @@ def run(arguments: Sequence[str], said: Collection[str] = ()) -> int:
         if error.name not in ("typer", "rich"):
             raise
         tell(f"the command needs {error.name}: run pip install 'redis_memory[cli]'")
-        return 1
+        return FAILED
     try:
         # not standalone: it would print an error as it is, and a url in it with its password
         command: Any = typer.main.get_command(app)
@@ -58,7 +57,7 @@ def run(arguments: Sequence[str], said: Collection[str] = ()) -> int:
     except typer.TyperException as error:
         return _misused(error)
     except typer.Abort:
-        return 1
+        return FAILED
     except FAILURES as error:
         text = str(error) or type(error).__name__
         if not any(text in line for line in said):
@@ -71,7 +70,7 @@ def _misused(error: Any) -> int:
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else NAME
     tell(f"{error.format_message()} (see `{where} --help`)")
-    return WRONG_USAGE
+    return MISUSED
 
 
 def _end(*_: object) -> None:

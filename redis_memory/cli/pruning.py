@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from redis_memory.cli import options
+from redis_memory.cli.failures import FAILED
 from redis_memory.cli.opening import listed
 from redis_memory.cli.output import counted, printable, say, say_json, size, tell
 from redis_memory.cli.progress import Progress
@@ -74,7 +75,7 @@ def prune(
     for one in report.damaged:
         tell(f"{one.where!r} was left alone: {one.reason}")
     if report.damaged:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def receipt(report: PruneReport) -> dict[str, Any]:

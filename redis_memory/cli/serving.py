@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from redis_memory.cli import options
+from redis_memory.cli.failures import UNREACHABLE
 from redis_memory.cli.output import counted, say, say_facts, say_json, size, tell
 from redis_memory.link import embedded, running
 
@@ -77,4 +78,4 @@ def _describe(place: Path, *, as_json: bool) -> None:
         )
     if found is None:
         tell(f"no server runs in {place}")
-        raise typer.Exit(3)
+        raise typer.Exit(UNREACHABLE)

@@ -157,13 +157,14 @@ def test_what_is_not_listed_is_found_and_mended(
 
 
 def test_who_is_not_let_in_is_told() -> None:
-    """A wrong password is no table of failures."""
+    """A wrong password is a lack of rights, not an outage."""
     with Server(tcp=True, password="right") as own:
         url = f"redis://:{SECRET}@{HOST}:{own.port}"
         outcome = Commands(url).inside("doctor", "--json")
-    (one,) = json.loads(outcome.out)["findings"]
-    assert outcome.code == 3
-    assert "password" in one["found"]
+    found = {one["check"]: one for one in json.loads(outcome.out)["findings"]}
+    assert outcome.code == 1
+    assert (found["reachable"]["verdict"], found["rights"]["verdict"]) == ("ok", "failure")
+    assert "password" in found["rights"]["found"]
 
 
 def test_a_node_that_is_down_is_named() -> None:
