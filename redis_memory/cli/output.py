@@ -60,7 +60,8 @@ def check_reader() -> None:
     poll = select.poll()
     # without any event: an error is told all the same
     poll.register(sys.stdout.fileno(), 0)
-    if any(event & select.POLLERR for _, event in poll.poll(0)):
+    # which of the two it is depends on the system
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
         raise ClosedPipeError
 
 

@@ -171,6 +171,31 @@ def test_help_needs_no_server_and_shows_every_command(tmp_path: Path) -> None:
         assert "Usage: redis-memory" in commands.good(*arguments[:1], "--help").out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"redis", "pydantic", "rich", "redis_memory.conversations"}),
+        (["ls"], {"rich", "redis_memory.memory", "redis_memory.typed.core", "redis_memory.doctor"}),
+    ],
+)
+def test_a_command_imports_no_more_than_it_needs(
+    command: Commands, arguments: list[str], heavy: set[str]
+) -> None:
+    """That is most of the time that it takes."""
+    program = (
+        "import sys; from redis_memory.cli.main import main\n"
+        f"code = main({arguments!r})\n"
+        f"assert not {heavy!r} & sys.modules.keys(), {heavy!r} & sys.modules.keys()\n"
+        "sys.exit(code)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env=command.environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
 def test_shells_can_complete() -> None:
     """The shell is given a script, and the script gets the commands."""
     commands = Commands(None)
