@@ -48,7 +48,7 @@ def ls(
         ),
     ] = None,
     where: options.Where = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 100,
     cursor: Annotated[
         str | None,
         typer.Option(metavar="CURSOR", show_default=False, help="Go on behind an earlier listing."),

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from redis_memory.cli.failures import FAILED, FAILURES, MISUSED, code_of
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # most of what is made while modules are imported stays: looking for garbage there takes time
     gc.set_threshold(50_000)
     signal.signal(signal.SIGTERM, _end)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # whoever started it has closed it
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as it runs
     said = _speak_plainly()
     try:
         return run(sys.argv[1:] if arguments is None else arguments, said)

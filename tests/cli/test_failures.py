@@ -150,6 +150,29 @@ def test_output_that_cannot_be_written_is_1(command: Commands, begin: Begin) -> 
     )
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_fault(command: Commands, begin: Begin, closed: str) -> None:
+    """A job that is started without any does its work."""
+    begin("a")
+    outcome = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m redis_memory set a topic 1 {closed}', sys.executable],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
+    assert command.good("get", "a", "topic").out == "1\n"
+    listed = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m redis_memory ls {closed}', sys.executable],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (listed.returncode, listed.stderr) == (0, "")
+
+
 def test_without_the_extra_it_is_named() -> None:
     """Who has no typer is told what to install."""
     program = "import sys; sys.modules['typer'] = None; import redis_memory.__main__"
