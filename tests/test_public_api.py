@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -33,6 +35,19 @@ def test_the_async_names_are_imported_late_and_nothing_else_is() -> None:
     assert redis_memory.AsyncMemory is aio.AsyncMemory
     with pytest.raises(AttributeError, match="no attribute 'AsyncSomething'"):
         redis_memory.AsyncSomething  # noqa: B018
+
+
+def test_the_package_itself_is_imported_in_no_time() -> None:
+    """What a name needs is imported when the name is: who needs little starts at once."""
+    program = (
+        "import sys, redis_memory\n"
+        "assert redis_memory.OfflineError\n"
+        "heavy = {'redis', 'pydantic', 'redis_memory.memory'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+        "assert redis_memory.Memory and 'redis' in sys.modules\n"
+        "assert redis_memory.errors is sys.modules['redis_memory.errors']\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_every_promised_name_is_there() -> None:
