@@ -27,8 +27,8 @@ from server import Server
 from setting import CALLS, Setting, message, messages
 
 from redis_memory import ConversationMemory, Conversations, Memory
+from redis_memory.core.index import Directory
 from redis_memory.core.keys import DirectoryKeys
-from redis_memory.core.listing import Directory
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.transfer import Whole
 from redis_memory.core.values import DEFAULT_LIMITS

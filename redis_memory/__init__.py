@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from redis_memory.archives import Damaged, ExportReport, LoadReport
+from redis_memory.archiving import ExportReport, LoadReport
 from redis_memory.blocks import batch, compare_and_set, transaction
 from redis_memory.control import (
     clear,
@@ -20,8 +20,11 @@ from redis_memory.control import (
 )
 from redis_memory.conversations import Conversations
 from redis_memory.core.conflicts import EXISTS, MISSING, Conflict
+from redis_memory.core.index import Stats
 from redis_memory.core.inspection import AttributeInfo, ConversationInfo
-from redis_memory.core.listing import Entry, Page, ReindexReport, Stats
+from redis_memory.core.lines import Damaged
+from redis_memory.core.listing import Entry, Page
+from redis_memory.core.reindexing import ReindexReport
 from redis_memory.core.watching import Change
 from redis_memory.errors import (
     AccessDeniedError,

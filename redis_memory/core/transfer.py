@@ -12,8 +12,8 @@ from redis_memory.core import contents, flows
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.delivery import NEEDS_ANSWER
 from redis_memory.core.directory import AT_ANY_TIME
+from redis_memory.core.index import Candidate, Directory
 from redis_memory.core.keys import Keys, check_name, id_of, tag_of
-from redis_memory.core.listing import Candidate, Directory
 from redis_memory.core.records import Life, Record, lives, records
 from redis_memory.core.schemas import SCHEMAS
 from redis_memory.core.scripts import SCRIPTS
@@ -96,7 +96,7 @@ def store(
         if status == b"exists":
             # it was not active, as its entry says now
             (life,) = yield from lives(directory.keys, [keys.tag])
-            yield from directory.correct([Candidate(keys.tag, int(AT_ANY_TIME), life)])
+            yield from directory.tidy([Candidate(keys.tag, int(AT_ANY_TIME), life)])
             return "exists"
         if status == b"ok":
             return "replaced" if names == [b"replaced"] else "created"

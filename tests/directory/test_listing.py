@@ -17,8 +17,8 @@ from redis_memory import (
     OfflineError,
     UnknownConversationError,
 )
-from redis_memory.core.listing import Order
 from redis_memory.core.scripts import SCRIPTS
+from redis_memory.core.search import Order
 from redis_memory.link.links import idle_writers
 from tests.directory.conftest import Begin
 from tests.directory.faces import Faces
