@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Final
 
 from redis_memory.core import lifetime
-from redis_memory.core.calls import Apart, Call, Flow, Head
+from redis_memory.core.calls import Apart, Call, Entering, Flow, Head
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
 from redis_memory.errors import RedisMemoryError
@@ -44,7 +44,7 @@ def _entry(state: State) -> Call:
     known = state.writer.lifetime_ms
     if known is None and state.lifetime:
         known = lifetime.milliseconds(state.lifetime)
-    return Apart(head, state.keys.tag, b"" if known is None else b"%d" % known)
+    return Entering(head, state.keys.tag, b"" if known is None else b"%d" % known)
 
 
 def accompanied(state: State, change: Call) -> Flow[None]:
