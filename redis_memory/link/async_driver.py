@@ -207,7 +207,7 @@ class AsyncDriver:
                     self.state.lost_us = link.lost_us
                     call = flow.throw(error)
                 else:
-                    if call.companions:
+                    if call.companions and call.is_change:
                         await async_driven(directory.accompanied(self.state, call), execute)
                     self._check_trust(attached)
                     if link.replicas and call.is_change and call.replicas < link.replicas:

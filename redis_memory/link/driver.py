@@ -87,7 +87,7 @@ class Driver:
                         self.state.lost_us = link.lost_us
                         call = flow.throw(error)
                     else:
-                        if call.companions:
+                        if call.companions and call.is_change:
                             driven(directory.accompanied(self.state, call), execute)
                         if self._reconnects != link.reconnects:
                             self._distrust()
