@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tempfile
@@ -28,7 +29,8 @@ class Archive:
         self._file: Any = target if self._path is None else None
         self._appends = appends
         self._part: Path | None = None
-        self._is_text = isinstance(self._file, io.TextIOBase)
+        # one of `tempfile` holds the file itself
+        self._is_text = isinstance(getattr(target, "file", target), io.TextIOBase)
         self.bytes: int = 0
 
     def open(self) -> None:
@@ -43,10 +45,14 @@ class Archive:
             if self._appends:
                 self._file = self._path.open("a+b")
                 self._end_line()
+            elif self._path.exists() and not self._path.is_file():
+                # a device or a pipe: a file must not take its place
+                self._file = self._path.open("wb")
             else:
-                handle, name = tempfile.mkstemp(
-                    prefix=f".{self._path.name}.", dir=self._path.parent
-                )
+                # where a link leads to: the file is replaced there, and the link stays
+                self._path = Path(os.path.realpath(self._path))
+                folder = self._path.parent
+                handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=folder)
                 self._part = Path(name)
                 self._file = os.fdopen(handle, "wb")
         except OSError as error:
@@ -73,7 +79,7 @@ class Archive:
         try:
             self._file.flush()
             with suppress(io.UnsupportedOperation, AttributeError):  # a file that is in memory
-                os.fsync(self._file.fileno())
+                _sync(self._file.fileno())
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -89,7 +95,7 @@ class Archive:
                 self._part = None
             folder = os.open(self._path.parent, os.O_RDONLY)
             try:
-                os.fsync(folder)
+                _sync(folder)
             finally:
                 os.close(folder)
         except OSError as error:
@@ -104,6 +110,14 @@ class Archive:
             with suppress(OSError):
                 self._part.unlink()
             self._part = None
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a pipe or a device has nothing that could be synced
+            raise
 
 
 def _unwritable(path: Path | None, error: OSError) -> ArchiveError:
