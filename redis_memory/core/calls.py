@@ -93,8 +93,8 @@ class NumberedCall(Call):
         self.attempts = 0
         self.replicas = 0
         self.packed = b""
-        self.companions = ()
-        self.answers = ()
+        self.companions: Sequence[Call] = ()
+        self.answers: Sequence[Any] = ()
         self.turn: int = turn
         self.answered_at_s: float = 0.0
 

@@ -51,11 +51,11 @@ class NodeCircuit(Circuit):
     @property
     def is_owing(self) -> bool:
         """Does anything wait for the node?"""
-        return bool(self.waiting or self._late())
+        return bool(self.waiting or self._lacking)
 
     def coming_back(self) -> Generator[Call | Waiter, Any, bool]:
         """As for one server; what waits for slots that others serve by now is handed over."""
-        self.users = self.owner.users + len(self._late())
+        self.users = self.owner.users + len(self._lacking)
         self._hand_over()
         topology = self.address.topology
         is_found = self.place is None and topology.moves > 0
@@ -74,18 +74,21 @@ class NodeCircuit(Circuit):
             if other is not self:
                 self.waiting.pop(waiter, None)
                 other.wait_for(waiter)
-        for key, _ in self.owner.entries.late_for(lambda _: True):
-            other = self.owner.link_for(key_slot(key))
+        for index in self.owner.entries.lacking:
+            other = self.owner.link_for(key_slot(index))
             if other is not self:
                 other.seek()
 
-    def _late(self) -> list[tuple[bytes, Call]]:
-        """Entries that the node lacks."""
+    @property
+    def _lacking(self) -> list[bytes]:
+        """The keys of indexes of the node that lack entries."""
         owner = self.owner
-        return owner.entries.late_for(lambda key: owner.link_for(key_slot(key)) is self)
+        return [key for key in owner.entries.lacking if owner.link_for(key_slot(key)) is self]
 
     def _entering(self) -> Generator[Call, Any, None]:
-        for key, call in self._late():
+        entries = self.owner.entries
+        late = [(key, each) for key in self._lacking for each in entries.late_at(key)]
+        for key, call in late:
             try:
                 yield call
             except ElsewhereError as elsewhere:
@@ -95,9 +98,9 @@ class NodeCircuit(Circuit):
             except OfflineError:
                 return
             except RedisMemoryError:
-                self.owner.entries.drop(key, call)
+                entries.drop(key, call)
             else:
-                self.owner.entries.made(key, call, self.place)
+                entries.made(key, call, self.place)
 
 
 def asking(call: Call) -> Call:
