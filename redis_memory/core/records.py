@@ -136,13 +136,19 @@ class Record:
 
 
 def records(
-    keys: DirectoryKeys, tags: Iterable[bytes], names: Collection[str] | None = None
+    keys: DirectoryKeys,
+    tags: Iterable[bytes],
+    names: Collection[str] | None = None,
+    *,
+    known: Iterable[Record] = (),
 ) -> Flow[list[Record]]:
     """Read memories, with the elements of all containers, or of those that are named.
 
-    Two round trips for each 100: which containers there are is asked first.
+    Two round trips for each 100: which containers there are is asked first, but of those that are
+    `known` from an earlier time.
     """
     read = {tag: Record(tag, {}, {}) for tag in tags}
+    read.update({record.tag: record for record in known})
     wanted = None if names is None else {name.encode("utf-8", "surrogatepass") for name in names}
     open_tags = list(read)
     while open_tags:
