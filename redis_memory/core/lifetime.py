@@ -21,7 +21,7 @@ from redis_memory.core.state import State
 EVERY_S: Final = 1.0
 
 _SHORTEST_S = 0.001
-_LONGEST_S = 100 * 366 * 86400
+LONGEST_S = 100 * 366 * 86400
 
 
 def checked(ttl_s: float | None) -> int:
@@ -35,7 +35,7 @@ def checked(ttl_s: float | None) -> int:
         return 0
     if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float):
         raise TypeError(f"a lifetime is a number of seconds or None, not {type(ttl_s).__name__}")
-    if not _SHORTEST_S <= ttl_s <= _LONGEST_S:
+    if not _SHORTEST_S <= ttl_s <= LONGEST_S:
         raise ValueError("a lifetime has from 0.001 seconds up to a century")
     return round(ttl_s * 1000)
 

@@ -17,6 +17,8 @@ from redis_memory.errors import CorruptValueError, OfflineError, RedisMemoryErro
 
 # How many calls go in one packet: what the server does between two looks at its other clients.
 PACKET: Final = 100
+# Later than whatever a server calls a time; a lifetime may be a century.
+LATEST_US: Final = 9_000_000_000_000_000
 
 
 def together(calls: Sequence[Call], most: int = PACKET) -> Flow[list[Any]]:
@@ -87,8 +89,11 @@ def life_of(reply: Any) -> Life | None:
         raise reply
     created, version, ends = reply
     try:
-        int(created or b"", 16), int(version or b"", 16), int(ends or b"0")
+        times_us = int(created or b"", 16), int(version or b"", 16), int(ends or b"0") * 1000
     except ValueError:
+        return None
+    # by a foreign hand: no time that could be told
+    if min(times_us) < 0 or max(times_us) > LATEST_US:
         return None
     return Life(created, version, ends or b"")
 

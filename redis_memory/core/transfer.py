@@ -14,6 +14,7 @@ from redis_memory.core.delivery import NEEDS_ANSWER
 from redis_memory.core.directory import AT_ANY_TIME
 from redis_memory.core.index import Candidate, Directory
 from redis_memory.core.keys import Keys, check_name, id_of, tag_of
+from redis_memory.core.lifetime import LONGEST_S
 from redis_memory.core.records import Life, Record, lives, records
 from redis_memory.core.schemas import SCHEMAS
 from redis_memory.core.scripts import SCRIPTS
@@ -29,6 +30,8 @@ OnExisting = Literal["skip", "replace", "error"]
 
 # How often a conversation that others change meanwhile is renamed again.
 _ATTEMPTS = 100
+# With a lifetime of a century, its end is still a time.
+_FIRST_YEAR, _FAR_YEAR = 1970, 2150
 
 
 class Whole:
@@ -220,7 +223,13 @@ def removal(
 
 
 def version_of(moment: datetime) -> bytes:
-    """A moment as versions have it."""
+    """A moment as versions have it.
+
+    Raises:
+        CorruptValueError: No server has had such a time.
+    """
+    if not _FIRST_YEAR < moment.year < _FAR_YEAR:
+        raise CorruptValueError("a time that no server has had")
     return b"%013x" % int(moment.timestamp() * 1_000_000)
 
 
@@ -230,8 +239,8 @@ def lifetime_ms(stored: bytes) -> int:
     Raises:
         CorruptValueError: It is none.
     """
-    found = re.fullmatch(rb"[se](\d{1,15})", stored)
-    if found is None:
+    found = re.fullmatch(rb"[se](\d{1,13})", stored)
+    if found is None or int(found[1]) > LONGEST_S * 1000:
         raise CorruptValueError("a stored lifetime is damaged")
     return int(found[1])
 
