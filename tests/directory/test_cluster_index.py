@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.groups import Cluster, ask
 from tests.scaling.conftest import name, open_face
 from tests.scaling.load import OpenFace
 from tests.scaling.test_cluster import slot_of
-from tests.servers import Server
+from tests.servers import HOST, Server
 from tests.waiting import wait_until
 
 __all__ = ["name", "open_face"]
@@ -259,3 +260,30 @@ def test_what_is_emptied_while_the_index_is_away_is_not_listed(own_cluster: Clus
     with Conversations(own_cluster.url, timeout_s=5.0) as directory:
         assert directory.list().ids == ()
         assert directory.count() == 0
+
+
+def test_a_conversation_on_the_move_is_waited_for(
+    bare_cluster: Cluster, open_directory: Faces
+) -> None:
+    """While some of its keys are at one node and some at another, nobody can read it as a whole."""
+    for each in NAMES[:6]:
+        with open_memory(bare_cluster, each) as memory:
+            memory.messages = [each]
+    slot = slot_of(NAMES[0])
+    source = bare_cluster.primary_of(slot)
+    target = next(one for one in bare_cluster.servers.values() if one is not source)
+    directory = open_directory(bare_cluster.url, timeout_s=5.0)
+    assert directory.count() == 6
+    bare_cluster.begin_to_move(slot, target)
+    memory_key = f"memory:{{{NAMES[0]}}}"
+    ask(source, "MIGRATE", HOST, target.port, "", 0, 5000, "KEYS", memory_key)
+    assert directory.list(match=NAMES[0]).ids == (NAMES[0],)
+    file = io.BytesIO()
+    reports: list[Any] = []
+    thread = threading.Thread(target=lambda: reports.append(directory.export(file)))
+    thread.start()
+    wait_until(lambda: "TRYAGAIN" in str(source.client().info("errorstats")), what="the refusal")
+    bare_cluster.move_keys(slot, target)
+    bare_cluster.end_move(slot, target)
+    thread.join()
+    assert [(one.conversations, one.damaged) for one in reports] == [(6, ())]
