@@ -9,6 +9,7 @@ measures keeping the index along with everything else.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -23,12 +24,12 @@ from time import perf_counter
 import redis
 from figures import Figure, summary, table
 from rounds import Case, interleave
-from server import Server
+from server import Server, pin_to_one_core
 from setting import CALLS, Setting, message, messages
 
 from redis_memory import ConversationMemory, Conversations, Memory
+from redis_memory.core.index import Directory
 from redis_memory.core.keys import DirectoryKeys
-from redis_memory.core.listing import Directory
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.transfer import Whole
 from redis_memory.core.values import DEFAULT_LIMITS
@@ -41,6 +42,7 @@ TURNS = 20
 OLD_US = 60 * 86_400_000_000
 # In a packet; what is measured is not how fast they are begun.
 PACKET = 500
+_LONGEST_S = 0.001
 
 
 def keeping(setting: Setting) -> Iterator[Figure]:
@@ -60,25 +62,26 @@ def keeping(setting: Setting) -> Iterator[Figure]:
         name = f"{call} with the index / without it"
         yield Figure.of(name, timings, call, f"plain {call}", 1.05)
     long_s = 3.0 if setting.shrink == 1 else 0.2
-    ratio = _long_run(held, beside, long_s)
-    yield Figure("all appends of seconds with the index / without it", ratio, 1.05)
+    for call in ("append", "assign"):
+        ratio = _long_run(cases[call], cases[f"plain {call}"], long_s)
+        yield Figure(f"all {call}s of seconds with the index / without it", ratio, 1.05)
 
 
-def _long_run(held: list[object], beside: list[object], long_s: float) -> float:
-    """All calls, those that bring an entry along among them; the lists take turns."""
-    spent = {id(held): 0.0, id(beside): 0.0}
+def _long_run(case: Case, plain: Case, long_s: float) -> float:
+    """All calls, those that bring an entry along among them; the two take turns."""
+    spent = [0.0, 0.0]
     until_s = perf_counter() + long_s
     turn = 0
     while perf_counter() < until_s:
-        for box in (held, beside):
+        for side, each in enumerate((case, plain)):
+            if turn % 1000 == 0:
+                each.prepare()
             begun = perf_counter()
-            box.append(message(turn))
-            spent[id(box)] += perf_counter() - begun
+            each.call(turn)
+            # what takes longer is another program that had the core
+            spent[side] += min(perf_counter() - begun, _LONGEST_S)
         turn += 1
-        if turn % 1000 == 0:
-            held.clear()
-            beside.clear()
-    return spent[id(held)] / spent[id(beside)]
+    return spent[0] / spent[1]
 
 
 def fill(setting: Setting, count: int, prefix: str) -> None:
@@ -112,32 +115,82 @@ def whole(setting: Setting, folder: Path) -> Iterator[Figure]:
     fill(setting, count, PREFIX)
     with Conversations(setting.server.url, prefix=PREFIX) as directory:
         assert directory.count() == count
-        timings = interleave(
-            {"list": Case(lambda _: directory.list(limit=100))}, rounds=setting.rounds, calls=20
-        )
-        name = f"list 100 of {count:,} conversations"
-        yield Figure(name, timings.median("list") * 1000, 5.0, "ms")
-        seen = {name.partition("|")[0] for name in setting.client.info("commandstats")}
-        yield Figure("KEYS and SCAN seen", len(seen & {"cmdstat_keys", "cmdstat_scan"}) + 0.0, 0.0)
+        orders = {
+            "recent": Case(lambda _: directory.list(limit=100)),
+            "oldest": Case(lambda _: directory.list("oldest", limit=100)),
+        }
+        timings = interleave(orders, rounds=setting.rounds, calls=20)
+        for order in orders:
+            name = f"list 100 of {count:,} conversations, the {order} first"
+            yield Figure(
+                name.replace("most oldest", "oldest"), timings.median(order) * 1000, 5.0, "ms"
+            )
+        seen = _monitored(setting, directory)
+        assert b"ZREVRANGEBYSCORE" in seen
+        scans = sum(name in (b"KEYS", b"SCAN") for name in seen)
+        yield Figure("KEYS and SCAN seen by MONITOR during list", float(scans), 0.0)
         yield from _prune(setting, directory, count)
     yield from _export(setting, exported, folder)
 
 
+def _monitored(setting: Setting, directory: Conversations) -> list[bytes]:
+    """The commands that the server sees while pages are listed."""
+    seen: list[bytes] = []
+    with setting.server.client() as watcher, watcher.monitor() as monitor:
+        directory.list(limit=100)
+        directory.list("oldest", idle_for=1, match="c-*", where="exists(topic)", limit=100)
+        setting.client.echo("end")
+        for told in monitor.listen():
+            name = told["command"].partition(" ")[0].upper().encode()
+            if name == b"ECHO":
+                return seen
+            seen.append(name)
+    return seen
+
+
 def _export(setting: Setting, count: int, folder: Path) -> Iterator[Figure]:
     fill(setting, count, OTHER_PREFIX)
-    peaks = {}
+    # no more than two numbers: what is noted here counts, too
+    peaks = [0, 0]
 
     def note(written: int) -> None:
-        peaks[written] = tracemalloc.get_traced_memory()[1]
+        peaks[written > count // 10] = tracemalloc.get_traced_memory()[1]
 
     with Conversations(setting.server.url, prefix=OTHER_PREFIX) as directory:
         tracemalloc.start()
         report = directory.export(folder / "all.jsonl", progress=note)
         tracemalloc.stop()
     assert report.conversations == count
-    early = next(peak for written, peak in peaks.items() if written >= count // 10)
+    early, late = peaks
     name = f"most memory in an export of {count:,} / in its first tenth"
-    yield Figure(name, peaks[count] / early, 1.2)
+    yield Figure(name, late / early, 1.2)
+    if sys.platform == "linux":
+        few = f"{OTHER_PREFIX}few:"
+        fill(setting, count // 10, few)
+        small, large = (_grown_mib(setting.server, prefix) for prefix in (few, OTHER_PREFIX))
+        yield Figure(f"growth of peak RSS in an export of {count // 10:,}", small, None, "MiB")
+        yield Figure(f"growth of peak RSS in an export of {count:,}", large, small + 1.0, "MiB")
+
+
+def _grown_mib(server: Server, prefix: str) -> float:
+    """By how much a process of its own grows while it exports all of a prefix."""
+    command = [sys.executable, __file__, "--export", server.url, prefix]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def export(url: str, prefix: str) -> None:
+    """Export all of a prefix, and tell by how many MiB the most memory ever held has grown."""
+    with Conversations(url, prefix=prefix) as directory:
+        directory.export("/dev/null", directory.list(limit=10).ids)
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        before = _status_kib("VmHWM")
+        directory.export("/dev/null")
+    print((_status_kib("VmHWM") - before) / 1024)
+
+
+def _status_kib(field: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{field}:")[2].split()[0])
 
 
 def _prune(setting: Setting, directory: Conversations, count: int) -> Iterator[Figure]:
@@ -195,10 +248,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--shrink", type=int, default=1, help="divide all sizes by so much")
     parser.add_argument("--client", help=argparse.SUPPRESS)
+    parser.add_argument("--export", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.client:
         client(options.client)
         return
+    if options.export:
+        export(*options.export)
+        return
+    # on one core, as in `run.py`; what follows takes all of them, as other clients do
+    cores = os.sched_getaffinity(0) if sys.platform == "linux" else set()
+    pin_to_one_core()
+    with Server() as server, server.client() as plain:
+        kept = [*keeping(Setting(server, plain, options.rounds, options.shrink))]
+    if cores:
+        os.sched_setaffinity(0, cores)
     with (
         Server() as server,
         server.client() as plain,
@@ -206,7 +270,7 @@ def main() -> None:
     ):
         setting = Setting(server, plain, options.rounds, options.shrink)
         ConversationMemory("warm", server.url).topic = "warm"
-        figures = [*keeping(setting), *whole(setting, Path(folder))]
+        figures = [*kept, *whole(setting, Path(folder))]
     print(table(figures), summary(figures), sep="\n\n")
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redis_memory.aio import AsyncClaim, AsyncConversationMemory, AsyncHandle, AsyncMemory
-    from redis_memory.archives import Damaged, ExportReport, LoadReport
+    from redis_memory.archiving import ExportReport, LoadReport
     from redis_memory.async_conversations import AsyncConversations
     from redis_memory.blocks import batch, compare_and_set, transaction
     from redis_memory.control import (
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     )
     from redis_memory.conversations import Conversations
     from redis_memory.core.conflicts import EXISTS, MISSING, Conflict
+    from redis_memory.core.index import Stats
     from redis_memory.core.inspection import AttributeInfo, ConversationInfo
-    from redis_memory.core.listing import Entry, Page, ReindexReport, Stats
+    from redis_memory.core.lines import Damaged
+    from redis_memory.core.listing import Entry, Page
+    from redis_memory.core.reindexing import ReindexReport
     from redis_memory.core.watching import Change
     from redis_memory.errors import (
         AccessDeniedError,
@@ -153,7 +156,7 @@ __all__ = [
 # library, as a command does, does not wait for the rest.
 _HOMES = {
     "aio": "AsyncClaim AsyncConversationMemory AsyncHandle AsyncMemory",
-    "archives": "Damaged ExportReport LoadReport",
+    "archiving": "ExportReport LoadReport",
     "async_conversations": "AsyncConversations",
     "blocks": "batch compare_and_set transaction",
     "control": (
@@ -162,13 +165,17 @@ _HOMES = {
     ),
     "conversations": "Conversations",
     "core.conflicts": "Conflict EXISTS MISSING",
+    "core.index": "Stats",
     "core.inspection": "AttributeInfo ConversationInfo",
-    "core.listing": "Entry Page ReindexReport Stats",
+    "core.lines": "Damaged",
+    "core.listing": "Entry Page",
+    "core.reindexing": "ReindexReport",
     "core.watching": "Change",
     "errors": (
         "AccessDeniedError ArchiveError ClosedError ConfigurationError ConflictError "
         "ConversationExistsError CorruptValueError DataLossWarning DecryptionError "
-        "EmbeddedServerError InDoubtError InvalidIdError InvalidNameError InvalidValueError JournalError "
+        "EmbeddedServerError InDoubtError InvalidIdError InvalidNameError InvalidValueError "
+        "JournalError "
         "LeaseLostError NotReplicatedError OfflineError QueueFullError RedisMemoryError "
         "ServerRefusedError StaleClaimError StaleProxyError UnknownConversationError "
         "UnstorableValueError UnsupportedServerError ValueTooLargeError WaitTimeoutError "

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from redis_memory.archives import ExportReport, File, LoadReport
+from redis_memory.archives import File
+from redis_memory.archiving import ExportReport, LoadReport
 from redis_memory.conversations import A_MONTH
 from redis_memory.core.calls import Course
+from redis_memory.core.index import Stats
 from redis_memory.core.inspection import ConversationInfo
-from redis_memory.core.listing import Order, Page, ReindexReport, Stats, Where
+from redis_memory.core.listing import Page
+from redis_memory.core.reindexing import ReindexReport
+from redis_memory.core.search import Order, Where
 from redis_memory.core.transfer import OnExisting
 from redis_memory.courses import Courses, Id, Ids, Span, resolved
 from redis_memory.pruning import Keep, PruneReport

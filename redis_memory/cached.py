@@ -39,7 +39,7 @@ class CachedReads:
     A copy answers if it was read since this session of the feed began, if the feed has told of no
     newer version since, and if a ping sent within the last `feed_timeout_s` has been answered: the
     messages of all changes before that ping have been heard by then. Own changes bring the copy up
-    to date themselves.
+    to date themselves. When the memory may have ended, as it was read, the server is asked again.
     """
 
     __slots__ = (
@@ -106,7 +106,8 @@ class CachedReads:
         is_pending = state.is_waiting or state.block is not None
         if is_pending or now_s - feed.answered_s > self.patience_s:
             return UNKNOWN
-        if now_s - attribute.checked_s > self.max_age_s:  # FLUSHALL and the like are told to nobody
+        # FLUSHALL and the like are told to nobody, the end of a lifetime neither
+        if now_s - attribute.checked_s > self.max_age_s or now_s >= attribute.ends_s:
             return UNKNOWN
         copy = attribute.copy
         if copy is None:

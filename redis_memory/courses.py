@@ -8,14 +8,18 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from redis_memory import archives, pruning, rotating
-from redis_memory.archives import Archive, ExportReport, File, Lines, LoadReport
-from redis_memory.core import inspection, transfer
+from redis_memory import archiving, pruning, rotating
+from redis_memory.archives import Archive, File, Lines
+from redis_memory.archiving import ExportReport, LoadReport
+from redis_memory.core import inspection, listing, reindexing, transfer
 from redis_memory.core.calls import Course, Flow
+from redis_memory.core.index import Directory
 from redis_memory.core.inspection import ConversationInfo
 from redis_memory.core.keys import normal_id, tag_of
-from redis_memory.core.listing import Directory, Page, ReindexReport, Search, Where
+from redis_memory.core.listing import Page
+from redis_memory.core.reindexing import ReindexReport
 from redis_memory.core.sealing import Keyring
+from redis_memory.core.search import Search, Where
 from redis_memory.core.transfer import OnExisting
 from redis_memory.core.values import Limits
 from redis_memory.errors import UnknownConversationError
@@ -64,7 +68,7 @@ class Courses:
     ) -> Flow[Page]:
         """A page."""
         search = Search.of(order, idle_for, active_within, match, where, cursor)
-        return self.directory.page(search, limit)
+        return listing.page(self.directory, search, limit)
 
     def info(self, conversation_id: Id) -> Flow[ConversationInfo]:
         """What a conversation consists of."""
@@ -106,13 +110,13 @@ class Courses:
         if ids is not None:
             several = [ids] if isinstance(ids, str | UUID) else ids
             wanted = list(dict.fromkeys(map(normal_id, several)))
-        return archives.export(self.directory, Archive(file), wanted, progress)
+        return archiving.export(self.directory, Archive(file), wanted, progress)
 
     def load(
         self, file: File, on_existing: OnExisting, progress: Callable[[int], object] | None
     ) -> Course[LoadReport]:
         """Store the conversations of a file."""
-        return archives.load(self.directory, Lines(file), on_existing, progress)
+        return archiving.load(self.directory, Lines(file), on_existing, progress)
 
     def prune(
         self,
@@ -150,7 +154,7 @@ class Courses:
 
     def reindex(self, progress: Callable[[int], object] | None) -> Flow[ReindexReport]:
         """Make the index anew."""
-        report = yield from self.directory.reindex(progress)
+        report = yield from reindexing.reindex(self.directory, progress)
         _log.info(
             "reindex of %r: %d conversations, %d entries added, %d corrected, %d removed",
             self.directory.prefix,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 from sys import getrefcount
 from typing import Any, Protocol
 
@@ -68,19 +69,21 @@ class Core(CachedReads):
         asked = reading.question(attribute)
         copy, known, generation = attribute.copy, asked.arguments[0], state.generation
         session = state.session
+        begun_s = lifetime.ask_too(state, asked)
         try:
             reply = yield asked
         except OfflineError as error:
             return self.shown(name, replica.answer(state, name, error))
+        ends_s = lifetime.end_s(state, asked, begun_s) if begun_s else inf
         is_same_copy = attribute.copy is copy and (copy is None or copy.descriptor is known)
         if not is_same_copy or generation != state.generation:
             # a signal handler has read or changed it, or the connection broke
             copy = yield from reading.read(state, name)
         elif reply == b"same":
-            attribute.confirm(session)
+            attribute.confirm(session, ends_s)
         else:
             copy = reading.understood(state, attribute, reply)
-            attribute.confirm(session)
+            attribute.confirm(session, ends_s)
             if state.suspicion is not None:
                 copy = yield from reading.read(state, name)
         return self.shown(name, copy)

@@ -7,8 +7,8 @@ from typing import Any
 from redis_memory.core import bringing
 from redis_memory.core.bringing import AtSource, OnExisting, Plan, Progress
 from redis_memory.core.calls import Call, Flow
+from redis_memory.core.index import Directory
 from redis_memory.core.lifetime import checked
-from redis_memory.core.listing import Directory
 from redis_memory.core.migrating import MigrationReport
 from redis_memory.core.old_layout import Skipped
 from redis_memory.core.transfer import new_run

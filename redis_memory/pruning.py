@@ -8,12 +8,15 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from redis_memory.archives import Archive, Damaged, lines_of
+from redis_memory.archives import Archive
 from redis_memory.core.calls import Course, Errand
 from redis_memory.core.expressions import Condition, Predicate
+from redis_memory.core.index import Candidate, Directory
 from redis_memory.core.keys import id_of, normal_id
-from redis_memory.core.listing import Candidate, Directory, Search
+from redis_memory.core.lines import Damaged, lines_of
+from redis_memory.core.listing import candidates
 from redis_memory.core.records import Life, Record, records, together
+from redis_memory.core.search import Search
 from redis_memory.core.transfer import removal
 from redis_memory.errors import RedisMemoryError
 
@@ -108,7 +111,7 @@ def prune(
     try:
         if archive is not None and writes:
             yield Errand(archive.open)
-        while some := (yield from directory.candidates(search, batch)):
+        while some := (yield from candidates(directory, search, batch)):
             search.position = (some[-1].score, some[-1].tag)
             tally.examined += len(some)
             chosen = yield from _chosen(directory, search, spared, some, tally, reads_all=writes)
@@ -240,7 +243,7 @@ def _removed(
                 gone.append(one)
         left = again
     if not tally.dry_run:
-        yield from directory.correct([Candidate(one.tag, one.score, None) for one in gone])
+        yield from directory.tidy([Candidate(one.tag, one.score, None) for one in gone])
 
 
 def _how(one: _Chosen, now_us: int) -> bytes:

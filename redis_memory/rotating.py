@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from redis_memory.archives import Damaged
 from redis_memory.core.calls import Course
+from redis_memory.core.index import Directory
 from redis_memory.core.keys import id_of
-from redis_memory.core.listing import Directory, Search
+from redis_memory.core.lines import Damaged
+from redis_memory.core.listing import candidates
 from redis_memory.core.rekeying import rekey
+from redis_memory.core.search import Search
 from redis_memory.errors import ConfigurationError, CorruptValueError
 
 # How many conversations of the index are asked for at a time.
@@ -37,7 +39,7 @@ def rotate(
         was_busy = False
         now_us = yield from directory.now_us()
         search = Search("oldest", idle_us=0, now_us=now_us)
-        while some := (yield from directory.candidates(search, _FEW)):
+        while some := (yield from candidates(directory, search, _FEW)):
             search.position = (some[-1].score, some[-1].tag)
             for tag in (one.tag for one in some):
                 try:

@@ -18,17 +18,18 @@ __all__ = ["FaultProxy", "Loss", "Predicate", "Request", "is_ordinary", "named"]
 
 _BESIDE_CHANGES = (SCRIPTS["enter"], SCRIPTS["renew"])
 _COMPANIONS = {part for script in _BESIDE_CHANGES for part in (script.sha, script.source)}
+_asks_for_the_end = named("PTTL")
 _is_greeting = named("HELLO", "AUTH", "CLIENT", "SELECT", "PING")
 
 
 def is_ordinary(request: Request) -> bool:
-    """Whether a request is work: no HELLO, AUTH, CLIENT, SELECT, PING, no change's companion."""
+    """Whether a request is work: no HELLO, AUTH, CLIENT, SELECT, PING, no companion."""
     return not _is_greeting(request) and not is_companion(request)
 
 
 def is_companion(request: Request) -> bool:
-    """Whether a request keeps directory or lifetime, in the packet of a change."""
-    return any(part in _COMPANIONS for part in request.arguments[:1])
+    """Whether a request keeps directory or lifetime, in the packet of a change or a read."""
+    return _asks_for_the_end(request) or any(part in _COMPANIONS for part in request.arguments[:1])
 
 
 class FaultProxy:

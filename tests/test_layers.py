@@ -43,6 +43,7 @@ LAYERS = {
     "redis_memory.typed": 5,
     "redis_memory.watching": 5,
     "redis_memory.archives": 6,
+    "redis_memory.archiving": 6,
     "redis_memory.async_conversations": 6,
     "redis_memory.async_migration": 6,
     "redis_memory.conversations": 6,

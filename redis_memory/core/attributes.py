@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -51,6 +52,7 @@ class Attribute:
         "content",
         "copy",
         "encoded",
+        "ends_s",
         "is_absent",
         "memory",
         "name",
@@ -78,6 +80,8 @@ class Attribute:
         self.session: int = -1
         # when it was read last, by the monotonic clock, where copies may answer
         self.checked_s: float = 0.0
+        # when the memory ends, by the same clock, as far as that read tells
+        self.ends_s: float = inf
         # how often this process has assigned or deleted it as a whole
         self.resets: int = 0
         self._heads: dict[str, Head] = {}
@@ -93,11 +97,11 @@ class Attribute:
             head = self._heads[script] = Head.script(SCRIPTS[script], keys, writer.id, self.encoded)
         return head
 
-    def confirm(self, session: int) -> None:
+    def confirm(self, session: int, ends_s: float = inf) -> None:
         """It was read just now; the session of the feed was this one before."""
         self.session = session
         if session:
-            self.checked_s = monotonic()
+            self.checked_s, self.ends_s = monotonic(), ends_s
 
     def doubt(self) -> None:
         """Do not follow the copy any more: it only answers while the server is away."""

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, TypeVar
 
 from redis_memory.core import contents, old_layout
 from redis_memory.core.calls import Call, Flow, Head
+from redis_memory.core.index import Candidate, Directory
 from redis_memory.core.keys import Keys, check_name, tag_of
-from redis_memory.core.listing import Candidate, Directory
 from redis_memory.core.migrating import MigrationReport, Tally
 from redis_memory.core.old_layout import OldKey, OldValue, Skipped, shown
 from redis_memory.core.records import lives, together

@@ -49,6 +49,8 @@ class Call:
     is_change = False
     # may its key lie in another slot of a cluster than the memory whose driver sends it?
     is_apart = False
+    # is it one that is of use later, too: an entry of the directory?
+    is_entry = False
 
     def __init__(self, head: Head, *arguments: bytes) -> None:
         self.head: Head = head
@@ -67,6 +69,13 @@ class Apart(Call):
 
     __slots__ = ()
     is_apart = True
+
+
+class Entering(Apart):
+    """One that enters a conversation in the directory."""
+
+    __slots__ = ()
+    is_entry = True
 
 
 class NumberedCall(Call):

@@ -13,15 +13,12 @@ from time import monotonic
 from typing import Final
 
 from redis_memory.core import lifetime
-from redis_memory.core.calls import Apart, Call, Flow, Head
+from redis_memory.core.calls import Apart, Call, Entering, Flow, Head
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.core.state import State
 from redis_memory.errors import RedisMemoryError
 
 _log = logging.getLogger("redis_memory")
-
-# How often the directory is told of a memory that is active.
-EVERY_S: Final = 1.0
 
 _MOST_TOLD: Final = 100
 _told: set[tuple[str, str]] = set()
@@ -44,7 +41,7 @@ def _entry(state: State) -> Call:
     known = state.writer.lifetime_ms
     if known is None and state.lifetime:
         known = lifetime.milliseconds(state.lifetime)
-    return Apart(head, state.keys.tag, b"" if known is None else b"%d" % known)
+    return Entering(head, state.keys.tag, b"" if known is None else b"%d" % known)
 
 
 def accompanied(state: State, change: Call) -> Flow[None]:
@@ -58,12 +55,14 @@ def accompanied(state: State, change: Call) -> Flow[None]:
             _tell(state, refusal)
     change.companions = ()
     known = state.writer.lifetime_ms
-    state.writer.due_s = monotonic() + EVERY_S
+    state.writer.due_s = monotonic() + lifetime.EVERY_S
     with suppress(RedisMemoryError):
         if not isinstance(answer, RedisMemoryError):
             yield from lifetime.understood(state, answer, state.lifetime)
         if state.writer.lifetime_ms:
-            state.writer.due_s = monotonic() + min(EVERY_S, state.writer.lifetime_ms / 10_000)
+            state.writer.due_s = monotonic() + min(
+                lifetime.EVERY_S, state.writer.lifetime_ms / 10_000
+            )
             if known is None and not state.lifetime and state.conversation_id is not None:
                 yield _entry(state)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
-from redis_memory.core import contents, replica
+from redis_memory.core import contents, lifetime, replica
 from redis_memory.core.attributes import Attribute, Copy
 from redis_memory.core.blocks import Block, View
 from redis_memory.core.calls import Call, Flow, Head
@@ -117,15 +118,17 @@ def _fetched(state: State, name: str, *, may_recall: bool) -> Flow[Copy | None]:
         asked = question(attribute)
         copy, known, generation = attribute.copy, asked.arguments[0], state.generation
         session = state.session
+        begun_s = lifetime.ask_too(state, asked)
         try:
             reply = yield asked
         except OfflineError as error:
             if not may_recall:
                 raise
             return replica.answer(state, name, error)
+        ends_s = lifetime.end_s(state, asked, begun_s) if begun_s else inf
         if generation != state.generation or not is_still(attribute, copy, known):
             continue  # the answer speaks of a copy that is another one by now
-        attribute.confirm(session)
+        attribute.confirm(session, ends_s)
         if reply == b"same":
             return copy
         copy = understood(state, attribute, reply)

@@ -18,6 +18,8 @@ from redis_memory.errors import CorruptValueError, OfflineError, RedisMemoryErro
 
 # How many calls go in one packet: what the server does between two looks at its other clients.
 PACKET: Final = 100
+# Later than whatever a server calls a time; a lifetime may be a century.
+LATEST_US: Final = 9_000_000_000_000_000
 
 
 def together(calls: Sequence[Call], most: int = PACKET) -> Flow[list[Any]]:
@@ -88,8 +90,11 @@ def life_of(reply: Any) -> Life | None:
         raise reply
     created, version, ends = reply
     try:
-        int(created or b"", 16), int(version or b"", 16), int(ends or b"0")
+        times_us = int(created or b"", 16), int(version or b"", 16), int(ends or b"0") * 1000
     except ValueError:
+        return None
+    # by a foreign hand: no time that could be told
+    if min(times_us) < 0 or max(times_us) > LATEST_US:
         return None
     return Life(created, version, ends or b"")
 
@@ -153,13 +158,19 @@ def opened(sealer: Sealer, record: Record) -> Record:
 
 
 def records(
-    keys: DirectoryKeys, tags: Iterable[bytes], names: Collection[str] | None = None
+    keys: DirectoryKeys,
+    tags: Iterable[bytes],
+    names: Collection[str] | None = None,
+    *,
+    known: Iterable[Record] = (),
 ) -> Flow[list[Record]]:
     """Read memories, with the elements of all containers, or of those that are named.
 
-    Two round trips for each 100: which containers there are is asked first.
+    Two round trips for each 100: which containers there are is asked first, but of those that are
+    `known` from an earlier time.
     """
     read = {tag: Record(tag, {}, {}) for tag in tags}
+    read.update({record.tag: record for record in known})
     wanted = None if names is None else {name.encode("utf-8", "surrogatepass") for name in names}
     open_tags = list(read)
     while open_tags:

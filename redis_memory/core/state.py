@@ -60,6 +60,7 @@ class State:
         "lifetime",
         "limits",
         "listeners",
+        "look_s",
         "lost_us",
         "prefix",
         "provisional",
@@ -110,6 +111,8 @@ class State:
         self.data_losses: int = 0
         # the lifetime by the settings, as it is stored
         self.lifetime: bytes = b""
+        # when a read asks for its end again, by the monotonic clock
+        self.look_s: float = 0.0
         # names of containers that this process has not read, and that end with the memory
         self.containers: set[bytes] = set()
         # moved by every reconnection: behind it may be an older or another state of the data, so
@@ -190,11 +193,11 @@ class State:
             self.provisional, self.is_emptied = 0, False
 
     def has_expired(self) -> bool:
-        """Is the lifetime over that this process has last begun again?"""
+        """Is the lifetime over that this process has last begun again, or seen?"""
         writer = self.writer
         if writer.expired_us:
             return True
-        return bool(writer.lifetime_ms) and now_us() + _SLACK_US >= writer.ends_us
+        return bool(writer.ends_us) and now_us() + _SLACK_US >= writer.ends_us
 
     def begin_anew(self) -> None:
         """The lifetime was over: what is there now, if anything, is another memory."""

@@ -12,8 +12,9 @@ from redis_memory.core import contents, flows
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.delivery import NEEDS_ANSWER
 from redis_memory.core.directory import AT_ANY_TIME
+from redis_memory.core.index import Candidate, Directory
 from redis_memory.core.keys import Keys, check_name, id_of, tag_of
-from redis_memory.core.listing import Candidate, Directory
+from redis_memory.core.lifetime import LONGEST_S
 from redis_memory.core.records import Life, Record, lives, records
 from redis_memory.core.schemas import SCHEMAS
 from redis_memory.core.scripts import SCRIPTS
@@ -29,7 +30,9 @@ from redis_memory.errors import (
 OnExisting = Literal["skip", "replace", "error"]
 
 # How often a conversation that others change meanwhile is renamed again.
-_ATTEMPTS = 20
+_ATTEMPTS = 100
+# With a lifetime of a century, its end is still a time.
+_FIRST_YEAR, _FAR_YEAR = 1970, 2150
 
 
 class Whole:
@@ -85,6 +88,18 @@ def store(
     keys = Keys(directory.prefix, conversation_id)
     ttl_ms = lifetime_ms(whole.lifetime[0]) if whole.lifetime[0] else 0
     yield Call(Head.script(SCRIPTS["enter"], _index(directory)), keys.tag, b"%d" % ttl_ms)
+    stored = yield from _restored(directory, keys, whole, replaces=replaces, token=token)
+    if stored == "exists":
+        # it was not active, as its entry says now
+        (life,) = yield from lives(directory.keys, [keys.tag])
+        yield from directory.tidy([Candidate(keys.tag, int(AT_ANY_TIME), life)])
+    return stored
+
+
+def _restored(
+    directory: Directory, keys: Keys, whole: Whole, *, replaces: bool, token: bytes = b""
+) -> Flow[Stored]:
+    """The same without an entry. One round trip, and another one when it replaces containers."""
     declared = dict.fromkeys(whole.names)
     sealer, arguments = directory.sealer(keys.tag), whole.arguments
     if sealer is not None:
@@ -96,9 +111,6 @@ def store(
         head = Head.script(SCRIPTS["restore"], every)
         status, *names = yield Call(head, token, how, whole.created, *whole.lifetime, *arguments)
         if status == b"exists":
-            # it was not active, as its entry says now
-            (life,) = yield from lives(directory.keys, [keys.tag])
-            yield from directory.correct([Candidate(keys.tag, int(AT_ANY_TIME), life)])
             return "exists"
         if status == b"ok":
             return "replaced" if names == [b"replaced"] else "created"
@@ -121,39 +133,50 @@ def delete(directory: Directory, conversation_id: str) -> Flow[bool]:
     return True
 
 
-def read(directory: Directory, conversation_id: str) -> Flow[tuple[Record, Life]]:
-    """A conversation as it lies in Redis.
+def read(
+    directory: Directory, conversation_id: str, before: Record | None = None
+) -> Flow[tuple[Record, Life]]:
+    """A conversation as it lies in Redis; one round trip where it has the containers of `before`.
 
     Raises:
         UnknownConversationError: There is none.
     """
-    (record,) = yield from records(directory.keys, [tag_of(conversation_id)])
+    known = () if before is None else (before,)
+    (record,) = yield from records(directory.keys, [tag_of(conversation_id)], known=known)
     life = record.life
     if life is None:
         raise UnknownConversationError(f"there is no conversation {conversation_id!r}")
     return record, life
 
 
-def copy(
-    directory: Directory, source: str, target: str, *, replaces: bool = False, is_same: bool = False
-) -> Flow[tuple[Record, Life]]:
-    """Copy a conversation as it is now; `is_same` keeps when it was created.
+def copy(directory: Directory, source: str, target: str, *, replaces: bool = False) -> Flow[None]:
+    """Copy a conversation as it is now.
 
     Raises:
         UnknownConversationError: There is no such conversation.
         ConversationExistsError: There is one under the new id.
         CorruptValueError: An attribute cannot be read; nothing is stored.
     """
-    if source == target:
+    record, _ = yield from read(directory, source)
+    yield from _copied(directory, record, target, b"", replaces=replaces)
+    yield from directory.life(target)
+
+
+def _copied(
+    directory: Directory, record: Record, target: str, created: bytes, *, replaces: bool
+) -> Flow[None]:
+    if record.tag == tag_of(target):
         raise ValueError("a conversation cannot take its own place")
-    record, life = yield from read(directory, source)
-    whole = Whole(directory, directory.values(record), life.created if is_same else b"")
-    whole.lifetime = lifetime_of(record)
-    whole.mark(record)
+    whole = _whole(directory, record, created)
     if (yield from store(directory, target, whole, replaces=replaces)) == "exists":
         raise ConversationExistsError(f"there is a conversation {target!r} already")
-    yield from directory.life(target)
-    return record, life
+
+
+def _whole(directory: Directory, record: Record, created: bytes) -> Whole:
+    whole = Whole(directory, directory.values(record), created)
+    whole.lifetime = lifetime_of(record)
+    whole.mark(record)
+    return whole
 
 
 def lifetime_of(record: Record) -> tuple[bytes, bytes]:
@@ -170,12 +193,18 @@ def rename(directory: Directory, source: str, target: str, *, replaces: bool = F
         UnknownConversationError, ConversationExistsError, CorruptValueError: As `copy`.
         OfflineError: Others change it all the time; both are there then.
     """
+    record, life = yield from read(directory, source)
+    yield from _copied(directory, record, target, life.created, replaces=replaces)
+    keys = Keys(directory.prefix, target)
     for _ in range(_ATTEMPTS):
-        record, life = yield from copy(directory, source, target, replaces=replaces, is_same=True)
-        outcome = yield from remove(directory, record, life)
-        if outcome != b"active":
+        if (yield from remove(directory, record, life)) != b"active":
+            yield from directory.life(target)
             return
-        replaces = True
+        # as few round trips as can be: in each of them it may be changed again
+        record, life = yield from read(directory, source, record)
+        yield from _restored(
+            directory, keys, _whole(directory, record, life.created), replaces=True
+        )
     raise OfflineError(f"others change {source!r} all the time: it was copied, and is still there")
 
 
@@ -183,8 +212,10 @@ def remove(directory: Directory, record: Record, life: Life) -> Flow[bytes]:
     """Delete a conversation if it still is as it was read: `ok`, `active` or `gone`."""
     call = removal(directory, record.tag, record.containers, life.version, b"fence")
     reply = yield call
-    yield from directory.life(id_of(record.tag))
     outcome: bytes = reply[0]
+    if outcome == b"active":
+        return outcome
+    yield from directory.life(id_of(record.tag))
     return b"ok" if outcome == b"gone" and call.attempts > 1 else outcome
 
 
@@ -198,7 +229,13 @@ def removal(
 
 
 def version_of(moment: datetime) -> bytes:
-    """A moment as versions have it."""
+    """A moment as versions have it.
+
+    Raises:
+        CorruptValueError: No server has had such a time.
+    """
+    if not _FIRST_YEAR < moment.year < _FAR_YEAR:
+        raise CorruptValueError("a time that no server has had")
     return b"%013x" % int(moment.timestamp() * 1_000_000)
 
 
@@ -208,8 +245,8 @@ def lifetime_ms(stored: bytes) -> int:
     Raises:
         CorruptValueError: It is none.
     """
-    found = re.fullmatch(rb"[se](\d{1,15})", stored)
-    if found is None:
+    found = re.fullmatch(rb"[se](\d{1,13})", stored)
+    if found is None or int(found[1]) > LONGEST_S * 1000:
         raise CorruptValueError("a stored lifetime is damaged")
     return int(found[1])
 

@@ -46,7 +46,7 @@ class Writer:
         # when the directory is to be told again that the memory is active, by the same clock
         self.due_s: float = 0.0
         # the lifetime of the memory, None while that is not known; when it will be over, by the
-        # clock of `core.clock`; and when it was, if a change has found it so
+        # clock of `core.clock`, 0 for never; and when it was, if a change has found it so
         self.lifetime_ms: int | None = None
         self.ends_us: int = 0
         self.expired_us: int = 0

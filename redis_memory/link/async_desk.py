@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar
 
-from redis_memory.core.calls import Course, Errand
-from redis_memory.errors import ClosedError, RedisMemoryError
+from redis_memory.core.calls import Call, Course, Errand
+from redis_memory.errors import ClosedError
 from redis_memory.link import links
 from redis_memory.link.address import Address
+from redis_memory.link.steps import async_driven
 from redis_memory.settings import Settings
 
 T = TypeVar("T")
@@ -39,21 +40,14 @@ class AsyncDesk:
         if self.is_closed:
             raise ClosedError("this directory was closed")
         link = self._link()
+
+        async def do(step: Call | Errand) -> Any:
+            if isinstance(step, Errand):
+                return await asyncio.to_thread(step.work)
+            return await link.execute(step)
+
         try:
-            step = next(course)
-            while True:
-                try:
-                    if isinstance(step, Errand):
-                        reply: Any = await asyncio.to_thread(step.work)
-                    else:
-                        reply = await link.execute(step)
-                except (RedisMemoryError, OSError) as error:
-                    step = course.throw(error)
-                else:
-                    step = course.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+            return await async_driven(course, do)
         finally:
             course.close()
 

@@ -8,7 +8,6 @@ import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
 
@@ -30,6 +29,7 @@ from redis_memory.link.address import Address
 from redis_memory.link.async_hub import AsyncHub, AsyncLane
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.driver import LOOK_S, TURN_S, abandon, not_replicated
+from redis_memory.link.steps import async_driven
 from redis_memory.settings import Settings
 
 T = TypeVar("T")
@@ -218,8 +218,8 @@ class AsyncDriver:
                     self.state.lost_us = link.lost_us
                     call = flow.throw(error)
                 else:
-                    if call.companions:
-                        await self._aside(directory.accompanied(self.state, call), execute)
+                    if call.companions and call.is_change:
+                        await async_driven(directory.accompanied(self.state, call), execute)
                     self._check_trust(attached)
                     if link.replicas and call.is_change and call.replicas < link.replicas:
                         shortage = max(call.replicas, 0)
@@ -229,19 +229,6 @@ class AsyncDriver:
                 raise not_replicated(shortage, link.replicas) from None
             result: T = end.value
             return result
-
-    @staticmethod
-    async def _aside(flow: Flow[None], execute: Callable[[Call], Awaitable[Any]]) -> None:
-        """Run what follows a change that has succeeded already."""
-        with suppress(StopIteration):
-            call = next(flow)
-            while True:
-                try:
-                    reply = await execute(call)
-                except RedisMemoryError as error:
-                    call = flow.throw(error)
-                else:
-                    call = flow.send(reply)
 
     def _check_trust(self, attached: _Attachment) -> None:
         if attached.reconnects == attached.link.reconnects:

@@ -9,11 +9,12 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from redis_memory.core.calls import Call
-from redis_memory.errors import OfflineError, RedisMemoryError
+from redis_memory.errors import OfflineError
 from redis_memory.link.async_link import AsyncLink
 from redis_memory.link.cluster import NodeAddress
 from redis_memory.link.failures import ElsewhereError, LinkFailureError
 from redis_memory.link.nodes import Hub, Lane, NodeCircuit
+from redis_memory.link.steps import async_driven
 
 
 class AsyncNodeLink(NodeCircuit, AsyncLink):
@@ -60,18 +61,7 @@ class AsyncHub(Hub[AsyncNodeLink]):
 
     async def execute(self, call: Call) -> Any:
         """Send a call that belongs to no single memory, to the nodes of what it is about."""
-        steps = self._routing(call)
-        try:
-            send, sent = next(steps)
-            while True:
-                try:
-                    reply = await send(sent)
-                except RedisMemoryError as error:
-                    send, sent = steps.throw(error)
-                else:
-                    send, sent = steps.send(reply)
-        except StopIteration as end:
-            return end.value
+        return await async_driven(self._routing(call), lambda step: step[0](step[1]))
 
     async def delivered(self, until_s: float) -> None:
         """As of a link."""
@@ -125,40 +115,19 @@ class AsyncLane(Lane[AsyncNodeLink]):
             return await self._follow(call, elsewhere, once=True)
 
     async def _accompanied(self, call: Call, *, once: bool) -> Any:
-        steps, answers = self._beside(call), list[Any]()
-        try:
-            each = next(steps)
-            while True:
-                try:
-                    reply = await self.hub.execute(each)
-                except RedisMemoryError as error:
-                    each = steps.throw(error)
-                else:
-                    each = steps.send(reply)
-        except StopIteration as end:
-            answers = end.value
+        answers = await async_driven(self._beside(call), self.hub.execute)
         reply = await (self._send_once(call) if once else self.send(call))
         self._join(call, answers)
         return reply
 
     async def _follow(self, call: Call, elsewhere: ElsewhereError, *, once: bool) -> Any:
-        steps = self._following(call, elsewhere)
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, (int, float)):
-                    await asyncio.sleep(step)
-                    step = next(steps)
-                    continue
-                link, sent = step
-                send = link.ask if sent is not call else link.execute
-                if once and sent is call:
-                    send = link.execute_once
-                try:
-                    reply = await send(sent)
-                except RedisMemoryError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(reply)
-        except StopIteration as end:
-            return end.value
+        async def do(step: Any) -> Any:
+            if isinstance(step, (int, float)):
+                return await asyncio.sleep(step)
+            link, sent = step
+            send = link.ask if sent is not call else link.execute
+            if once and sent is call:
+                send = link.execute_once
+            return await send(sent)
+
+        return await async_driven(self._following(call, elsewhere), do)

@@ -34,6 +34,7 @@ from redis_memory.link.link import (
     without_traceback,
 )
 from redis_memory.link.mismatch import explained
+from redis_memory.link.steps import async_driven
 from redis_memory.link.wire import as_reply, is_unknown_script, with_source
 
 _log = logging.getLogger("redis_memory")
@@ -206,23 +207,15 @@ class AsyncLink(Circuit):
 
     async def _look(self) -> None:
         """Look for the server until it is back and has all that waited for it."""
-        while self.away is not None or self.waiting:
+        while self.away is not None or self.is_owing:
             await asyncio.sleep(FIRST_PAUSE_S)
             await tenacity.AsyncRetrying(**reconnecting(self.reconnect_max_s))(self._come_back)
 
     async def _come_back(self) -> bool:
-        steps = self.coming_back()
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    await (self.execute_once(step) if isinstance(step, Call) else step.deliver())
-                except RedisMemoryError as error:
-                    step = steps.throw(error)
-                else:
-                    step = next(steps)
-        except StopIteration as end:
-            return bool(end.value)
+        return await async_driven(
+            self.coming_back(),
+            lambda step: self.execute_once(step) if isinstance(step, Call) else step.deliver(),
+        )
 
     async def _connected(self) -> Any:
         address = self.address

@@ -76,6 +76,11 @@ class Circuit:
         self.waiting[waiter] = None
         self.seek()
 
+    @property
+    def is_owing(self) -> bool:
+        """Does anything wait for the server?"""
+        return bool(self.waiting)
+
     def orphan(self, memory: bytes) -> Any:
         """The driver of a memory whose object is gone while changes of it wait, if there is one."""
         for waiter in list(self.waiting):
@@ -83,7 +88,7 @@ class Circuit:
                 return waiter
         return None
 
-    def coming_back(self) -> Generator[Call | Waiter, None, bool]:
+    def coming_back(self) -> Generator[Call | Waiter, Any, bool]:
         """Try once whether the server is back; whether it is, and has all that waited for it.
 
         Yields what is to be done next: a call to be sent, or a driver to deliver what it has. What

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from redis_memory.errors import ConfigurationError, RedisMemoryError
 from redis_memory.link import failures, seeds
 from redis_memory.link.address import Address, own_options
+from redis_memory.link.entries import Entries
 from redis_memory.link.failures import ElsewhereError, LinkFailureError
 from redis_memory.link.seeds import Place
 from redis_memory.link.wire import ConnectionWire
@@ -35,8 +36,9 @@ _clusters: dict[Any, Topology] = {}
 class Topology:
     """The map of slots, shared by all links and feeds of one cluster in this process.
 
-    `moves` counts its changes, `losses` how often a node has lost slots. `suspects` are nodes that
-    did not answer: before they are tried again, the others are asked whether they still serve.
+    `entries` are those that its directories lack. `moves` counts its changes, `losses` how often a
+    node has lost slots. `suspects` are nodes that did not answer: before they are tried again, the
+    others are asked whether they still serve.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Topology:
         self.losses: Counter[Place | None] = Counter()
         self.suspects: set[Place] = set()
         self.label: str = label
+        self.entries: Entries = Entries()
         self._seeds = hosts
         self._connect = connect
         self._timeout_s = timeout_s
@@ -124,9 +127,7 @@ class Topology:
             except (RedisMemoryError, LinkFailureError) as error:
                 failure = failure if isinstance(failure, RedisMemoryError) else error
                 continue
-            with self._lock:
-                self._read(rows, place)
-                self._asked_s = monotonic()
+            self.read(rows, place)
             return
         raise failure or LinkFailureError(f"no node of {self.label} answers", in_doubt=False)
 
@@ -160,7 +161,8 @@ class Topology:
         rows: list[Any] = reply
         return rows
 
-    def _read(self, rows: list[Any], asked: Place) -> None:
+    def read(self, rows: list[Any], asked: Place) -> None:
+        """Take over what a node has answered to CLUSTER SLOTS."""
         slots: dict[int, Place] = {}
         nodes: dict[Place, None] = {}
         for first, last, *members in rows:
@@ -170,8 +172,10 @@ class Topology:
             ]
             nodes.update(dict.fromkeys(places))
             slots.update(dict.fromkeys(range(first, last + 1), places[0]))
-        self._nodes = tuple(nodes)
-        self._take(slots)
+        with self._lock:
+            self._nodes = tuple(nodes)
+            self._take(slots)
+            self._asked_s = monotonic()
 
     def _take(self, slots: dict[int, Place]) -> None:
         before = self._slots
@@ -263,3 +267,10 @@ def renew_locks() -> None:
     """After a fork: the parent's lock may be held by a thread that does not exist here."""
     for topology in _clusters.values():
         topology._lock = threading.Lock()
+        topology.entries.after_fork()
+
+
+def give_up_entries() -> None:
+    """The interpreter ends: say what the directories still lack."""
+    for topology in _clusters.values():
+        topology.entries.give_up(topology.label)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import Any, TypeVar
 
-from redis_memory.core.calls import Course, Errand
-from redis_memory.errors import ClosedError, RedisMemoryError
+from redis_memory.core.calls import Call, Course, Errand
+from redis_memory.errors import ClosedError
 from redis_memory.link import links
+from redis_memory.link.steps import driven
 from redis_memory.settings import Settings
 
 T = TypeVar("T")
@@ -27,19 +28,12 @@ class Desk:
         if self.is_closed:
             raise ClosedError("this directory was closed")
         try:
-            step = next(course)
-            while True:
-                try:
-                    reply = step.work() if isinstance(step, Errand) else self.link.execute(step)
-                except (RedisMemoryError, OSError) as error:
-                    step = course.throw(error)
-                else:
-                    step = course.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+            return driven(course, self._do)
         finally:
             course.close()
+
+    def _do(self, step: Call | Errand) -> Any:
+        return step.work() if isinstance(step, Errand) else self.link.execute(step)
 
     def close(self) -> None:
         """Refuse every later call; close the connections that nobody else uses."""

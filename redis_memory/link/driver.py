@@ -9,7 +9,6 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis_memory.core import directory
@@ -27,6 +26,7 @@ from redis_memory.errors import (
 )
 from redis_memory.link.hub import BlockingLane
 from redis_memory.link.link import Link
+from redis_memory.link.steps import driven
 
 T = TypeVar("T")
 
@@ -90,8 +90,8 @@ class Driver:
                         self.state.lost_us = link.lost_us
                         call = flow.throw(error)
                     else:
-                        if call.companions:
-                            self._aside(directory.accompanied(self.state, call), execute)
+                        if call.companions and call.is_change:
+                            driven(directory.accompanied(self.state, call), execute)
                         if self._reconnects != link.reconnects:
                             self._distrust()
                         if call.is_change and call.replicas < link.replicas:
@@ -105,19 +105,6 @@ class Driver:
             finally:
                 if self.state.is_waiting:
                     link.wait_for(self)
-
-    @staticmethod
-    def _aside(flow: Flow[None], execute: Callable[[Call], Any]) -> None:
-        """Run what follows a change that has succeeded already."""
-        with suppress(StopIteration):
-            call = next(flow)
-            while True:
-                try:
-                    reply = execute(call)
-                except RedisMemoryError as error:
-                    call = flow.throw(error)
-                else:
-                    call = flow.send(reply)
 
     def _distrust(self) -> None:
         # while the server is away, or does not have all of ours, the copies are all there is

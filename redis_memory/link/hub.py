@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from redis_memory.core.calls import Call
-from redis_memory.errors import OfflineError, RedisMemoryError
+from redis_memory.errors import OfflineError
 from redis_memory.link.cluster import NodeAddress
 from redis_memory.link.failures import ElsewhereError, LinkFailureError
 from redis_memory.link.link import Link
 from redis_memory.link.nodes import Hub, Lane, NodeCircuit
+from redis_memory.link.steps import driven
 from redis_memory.link.wire import Wire
 
 
@@ -61,18 +62,7 @@ class BlockingHub(Hub[NodeLink]):
 
     def execute(self, call: Call) -> Any:
         """Send a call that belongs to no single memory, to the nodes of what it is about."""
-        steps = self._routing(call)
-        try:
-            send, sent = next(steps)
-            while True:
-                try:
-                    reply = send(sent)
-                except RedisMemoryError as error:
-                    send, sent = steps.throw(error)
-                else:
-                    send, sent = steps.send(reply)
-        except StopIteration as end:
-            return end.value
+        return driven(self._routing(call), lambda step: step[0](step[1]))
 
     def close(self) -> None:
         """Close the connections that are not in use, and end the search for lost nodes."""
@@ -121,47 +111,22 @@ class BlockingLane(Lane[NodeLink]):
             return self._follow(call, elsewhere, once=True)
 
     def _accompanied(self, call: Call, *, once: bool) -> Any:
-        steps, answers = self._beside(call), list[Any]()
-        try:
-            each = next(steps)
-            while True:
-                try:
-                    reply = self.hub.execute(each)
-                except RedisMemoryError as error:
-                    each = steps.throw(error)
-                else:
-                    each = steps.send(reply)
-        except StopIteration as end:
-            answers = end.value
-        link = self.link
-        try:
-            reply = link.execute_once(call) if once else link.execute(call)
-        except ElsewhereError as elsewhere:
-            reply = self._follow(call, elsewhere, once=once)
+        answers = driven(self._beside(call), self.hub.execute)
+        reply = self._send_once(call) if once else self.send(call)
         self._join(call, answers)
         return reply
 
     def _follow(self, call: Call, elsewhere: ElsewhereError, *, once: bool) -> Any:
-        steps = self._following(call, elsewhere)
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, (int, float)):
-                    time.sleep(step)
-                    step = next(steps)
-                    continue
-                link, sent = step
-                send = link.ask if sent is not call else link.execute
-                if once and sent is call:
-                    send = link.execute_once
-                try:
-                    reply = send(sent)
-                except RedisMemoryError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(reply)
-        except StopIteration as end:
-            return end.value
+        def do(step: Any) -> Any:
+            if isinstance(step, (int, float)):
+                return time.sleep(step)
+            link, sent = step
+            send = link.ask if sent is not call else link.execute
+            if once and sent is call:
+                send = link.execute_once
+            return send(sent)
+
+        return driven(self._following(call, elsewhere), do)
 
     def after_fork(self) -> None:
         """Leave the connections, and what waits, to the parent process."""

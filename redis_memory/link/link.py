@@ -25,6 +25,7 @@ from redis_memory.link.circuit import Circuit
 from redis_memory.link.failures import ElsewhereError, LinkFailureError
 from redis_memory.link.greeting import greeting
 from redis_memory.link.mismatch import explained
+from redis_memory.link.steps import driven
 from redis_memory.link.wire import ConnectionWire, SocketWire, Wire, is_unknown_script, with_source
 
 _log = logging.getLogger("redis_memory")
@@ -267,7 +268,7 @@ class Link(Circuit):
             while not stop.wait(FIRST_PAUSE_S):
                 seeking(self._come_back)
                 with self._lock:
-                    if self.away is None and not self.waiting:
+                    if self.away is None and not self.is_owing:
                         self._seeker = None
                         return
         except tenacity.RetryError:
@@ -277,18 +278,10 @@ class Link(Circuit):
                 self._seeker = None
 
     def _come_back(self) -> bool:
-        steps = self.coming_back()
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    _ = self.execute_once(step) if isinstance(step, Call) else step.deliver()
-                except RedisMemoryError as error:
-                    step = steps.throw(error)
-                else:
-                    step = next(steps)
-        except StopIteration as end:
-            return bool(end.value)
+        return driven(
+            self.coming_back(),
+            lambda step: self.execute_once(step) if isinstance(step, Call) else step.deliver(),
+        )
 
     def _connected(self) -> Wire:
         address = self.address

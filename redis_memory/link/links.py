@@ -241,6 +241,7 @@ def _at_exit() -> None:
             if time.monotonic() < until_s:
                 waiter.deliver()
     by_loop = [link for links in _async_links.values() for link in links.values()]
+    cluster.give_up_entries()
     left = [waiter.state for link in by_loop for waiter in link.waiting]
     for state in [waiter.state for waiter in waiting] + left:
         count = len(state.queue.operations)

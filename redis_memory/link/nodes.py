@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from redis_memory.core.calls import Batch, Call, Head
 from redis_memory.errors import InDoubtError, OfflineError, RedisMemoryError
 from redis_memory.link.circuit import Circuit, Waiter
-from redis_memory.link.cluster import NodeAddress, Topology, key_slot
+from redis_memory.link.cluster import NodeAddress, key_slot
 from redis_memory.link.failures import ElsewhereError
 from redis_memory.link.link import refused_in_doubt
+from redis_memory.link.routing import Router
 from redis_memory.link.seeds import Place
 from redis_memory.link.wire import with_source
 
@@ -20,8 +21,6 @@ from redis_memory.link.wire import with_source
 _REST_S = 0.02
 
 NodeT = TypeVar("NodeT", bound="NodeCircuit")
-# What sends a call; in an event loop it gives what is to be awaited.
-Send = Callable[[Call], Any]
 
 
 class NodeCircuit(Circuit):
@@ -49,18 +48,25 @@ class NodeCircuit(Circuit):
         if self.place is not None:
             self.address.topology.suspects.discard(self.place)
 
-    def coming_back(self) -> Generator[Call | Waiter, None, bool]:
+    @property
+    def is_owing(self) -> bool:
+        """Does anything wait for the node?"""
+        return bool(self.waiting or self._lacking)
+
+    def coming_back(self) -> Generator[Call | Waiter, Any, bool]:
         """As for one server; what waits for slots that others serve by now is handed over."""
-        self.users = self.owner.users
+        self.users = self.owner.users + len(self._lacking)
         self._hand_over()
         topology = self.address.topology
         is_found = self.place is None and topology.moves > 0
         if is_found or not topology.serves(self.place):
             self.away = None
-            return not self.waiting
+            return not self.is_owing
         is_back = yield from super().coming_back()
+        if self.away is None:
+            yield from self._entering()
         self._hand_over()
-        return is_back
+        return is_back and not self.is_owing
 
     def _hand_over(self) -> None:
         for waiter in list(self.waiting):
@@ -68,6 +74,33 @@ class NodeCircuit(Circuit):
             if other is not self:
                 self.waiting.pop(waiter, None)
                 other.wait_for(waiter)
+        for index in self.owner.entries.lacking:
+            other = self.owner.link_for(key_slot(index))
+            if other is not self:
+                other.seek()
+
+    @property
+    def _lacking(self) -> list[bytes]:
+        """The keys of indexes of the node that lack entries."""
+        owner = self.owner
+        return [key for key in owner.entries.lacking if owner.link_for(key_slot(key)) is self]
+
+    def _entering(self) -> Generator[Call, Any, None]:
+        entries = self.owner.entries
+        late = [(key, each) for key in self._lacking for each in entries.late_at(key)]
+        for key, call in late:
+            try:
+                yield call
+            except ElsewhereError as elsewhere:
+                if elsewhere.place is not None and not elsewhere.is_asking:
+                    self.address.topology.learn(key_slot(key), elsewhere.place)
+                return
+            except OfflineError:
+                return
+            except RedisMemoryError:
+                entries.drop(key, call)
+            else:
+                entries.made(key, call, self.place)
 
 
 def asking(call: Call) -> Call:
@@ -75,13 +108,6 @@ def asking(call: Call) -> Call:
     is_script = call.head.parts[0] == b"EVALSHA"
     parts = with_source(call) if is_script else (*call.head.parts, *call.arguments)
     return (Batch if call.is_change else Call)(Head(*parts))
-
-
-def _key(call: Call) -> bytes:
-    """The first key that a call names, b"" for none."""
-    parts = call.head.parts
-    at = 3 if parts[0] == b"EVALSHA" else 1
-    return parts[at] if len(parts) > at else b""
 
 
 class Everywhere:
@@ -239,14 +265,14 @@ class Lane(Generic[NodeT]):
         return self.link
 
 
-class Hub(Generic[NodeT]):
+class Hub(Router, Generic[NodeT]):
     """The links to all nodes of a cluster, shared by the memories that use it."""
 
     def __init__(
         self, address: NodeAddress, timeout_s: float, reconnect_max_s: float, replicas: int
     ) -> None:
+        super().__init__(address.topology)
         self.address: NodeAddress = address
-        self.topology: Topology = address.topology
         self.timeout_s: float = timeout_s
         self.reconnect_max_s: float = reconnect_max_s
         self.replicas: int = replicas
@@ -272,54 +298,6 @@ class Hub(Generic[NodeT]):
     def link_for(self, slot: int) -> NodeT:
         """The link to the node that serves a slot."""
         return self.link_to(self.topology.node(slot))
-
-    def lane(self, memory: bytes) -> Any:
-        """The way of one memory."""
-        raise NotImplementedError
-
-    def _routing(self, call: Call) -> Generator[tuple[Send, Call], Any, Any]:
-        """Send a call that may be about any key, and its companions, each about another one.
-
-        Yields what sends, and what is to be sent. Errors are thrown in.
-        """
-        is_scan = call.head.parts[0] == b"SCAN"
-        if (is_scan or call.companions) and self.topology.moves == 0:
-            yield self.lane(b"").send, Call(Head(b"PING"))  # finds the nodes
-        if is_scan:
-            return (yield from self._scanning(call))
-        if not call.companions:
-            return (yield self.lane(_key(call)).send, call)
-        reply, answers = None, list[Any](call.companions)
-        by_node: dict[Place | None, list[int]] = {}
-        for at, each in enumerate(call.companions):
-            by_node.setdefault(self.topology.node(key_slot(_key(each))), []).append(at)
-        for places in by_node.values():
-            packet = Call(call.head, *call.arguments)
-            packet.companions = [call.companions[at] for at in places]
-            reply = yield self.lane(_key(packet.companions[0])).send, packet
-            for at, answer in zip(places, packet.answers, strict=True):
-                answers[at] = answer
-                if isinstance(answer, ElsewhereError):
-                    each = call.companions[at]
-                    try:
-                        answers[at] = yield self.lane(_key(each)).send, each
-                    except RedisMemoryError as refusal:
-                        answers[at] = refusal
-        call.answers = answers
-        return reply
-
-    def _scanning(self, call: Call) -> Generator[tuple[Send, Call], Any, list[Any]]:
-        """One step of a SCAN of all nodes: the cursor says at which one it is, too."""
-        cursor, *others = call.arguments
-        number, _, inner = cursor.rpartition(b":")
-        at, nodes = int(number or 0), self.topology.primaries
-        if at >= len(nodes):  # one has gone meanwhile
-            return [b"0", []]
-        node: Any = self.link_to(nodes[at])
-        inner, keys = yield node.execute, Call(call.head, inner, *others)
-        if inner in (b"0", 0):
-            at, inner = at + 1, b"0"
-        return [b"0" if at == len(nodes) else b"%d:%b" % (at, inner), keys]
 
     @property
     def waiting(self) -> list[Waiter]:

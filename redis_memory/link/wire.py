@@ -94,7 +94,9 @@ class SocketWire:
 
     def _call_with(self, call: Call) -> Any:
         """Send a call behind its companions, in one packet, and return its reply."""
-        self._send(b"".join([_packed(each) for each in (*call.companions, call)]))
+        packed = [_packed(each) for each in call.companions]
+        packed.append(_packed(call))
+        self._send(b"".join(packed))
         call.answers = answers = [self._reply() for _ in call.companions]
         reply = self._reply()
         for at, companion in enumerate(call.companions):

@@ -208,14 +208,27 @@ def test_reindex_makes_the_index_anew(begin: Begin, server: Server, url: str) ->
     assert entries(server).keys() == truth.keys()
 
 
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("prod", "prod2"),
+        ("a", "ab"),
+        ("a", "a{"),
+        ("a", "a{c-2}"),
+        ("a", "a*"),
+        ("", "a"),
+        ("*", "a"),
+    ],
+)
 def test_a_prefix_that_begins_like_another_has_a_directory_of_its_own(
-    begin: Begin, url: str
+    begin: Begin, url: str, short: str, long: str
 ) -> None:
     """`prod` does not see `prod2`, nor does it delete there."""
-    begin("c-1", prefix="prod")
-    begin("c-2", prefix="prod2")
-    with Conversations(url, prefix="prod") as one, Conversations(url, prefix="prod2") as two:
+    begin("c-1", prefix=short)
+    begin("c-2", prefix=long)
+    with Conversations(url, prefix=short) as one, Conversations(url, prefix=long) as two:
         assert one.list().ids == ("c-1",)
         assert one.reindex().found == 1
         assert one.prune(0).ids == ("c-1",)
         assert (one.count(), two.count(), two.list().ids) == (0, 1, ("c-2",))
+        assert two.reindex() == type(two.reindex())(1, 0, 0, 0)

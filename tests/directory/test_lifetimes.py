@@ -14,6 +14,7 @@ from redis_memory import (
     Conversations,
     Memory,
     OfflineError,
+    batch,
     clear,
     close,
     conflicts,
@@ -24,6 +25,7 @@ from redis_memory import (
     setdefault,
     snapshot,
     status,
+    transaction,
 )
 from tests.directory.test_index import entries
 from tests.directory.test_prune import keys
@@ -160,6 +162,63 @@ def test_a_read_of_what_has_ended_is_no_loss(server: Server) -> None:
     memory.messages.append("b")
     assert memory.messages == ["b"]
     assert status(memory).data_loss == 0
+
+
+def test_who_only_reads_takes_the_end_for_no_loss(open_memory: Any, server: Server) -> None:
+    """A reader has seen that the memory will end, whoever gave it the lifetime."""
+    writer = ConversationMemory("c-1", server.url, ttl_s=SHORT_S)
+    writer.messages = ["a"]
+    reader = open_memory("c-1")
+    assert reader.read("messages") == ["a"]
+    wait_until(lambda: b"memory:{c-1}" not in keys(server), what="the end")
+    assert not reader.has("messages")
+    assert reader.status().data_loss == 0
+    writer.messages = ["b"]
+    assert reader.read("messages") == ["b"]
+
+
+def test_a_cached_read_finds_the_end(open_memory: Any, server: Server) -> None:
+    """Without a round trip as long as the memory stays, and never from a memory that has ended."""
+    writer = ConversationMemory("c-1", server.url)
+    writer.topic, writer.messages = "billing", ["a"]
+    expire(writer, 2 * SHORT_S)
+    reader = open_memory("c-1", read_mode="cached", cached_max_age_s=60)
+    assert reader.read("messages") == ["a"]
+
+    def costs_nothing() -> bool:
+        before = _reads(server)
+        return bool(reader.read("topic") == "billing" and _reads(server) == before)
+
+    wait_until(costs_nothing, what="a read by the copy")
+    wait_until(lambda: not reader.has("topic"), 3.0, what="the end")
+    assert b"memory:{c-1}" not in keys(server)
+    writer.state = "new"
+    assert not reader.has("messages")
+    assert reader.read("state") == "new"
+
+
+def _reads(server: Server) -> int:
+    """How many attributes were read from the server so far."""
+    told = server.client().info("commandstats")
+    return int(told.get("cmdstat_hget", {"calls": 0})["calls"])
+
+
+def test_a_lifetime_is_given_at_once_in_a_block_too(server: Server) -> None:
+    """It is no change of an attribute: a block that fails does not take it back."""
+    client = server.client()
+    with ConversationMemory("c-1", server.url) as memory:
+        with batch(memory):
+            memory.topic = "a"
+            expire(memory, LONG_S)
+            memory.messages = [1]
+        assert len(ends(server)) == 1
+        assert -1 not in ends(server)
+        with pytest.raises(KeyError), transaction(memory):
+            memory.topic = "b"
+            expire(memory, None)
+            raise KeyError
+        assert memory.topic == "a"
+        assert client.pttl("memory:{c-1}") == client.pttl("memory:{c-1}:messages") == -1
 
 
 def test_a_real_loss_is_still_told(own_server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -17,8 +18,8 @@ from redis_memory import (
     OfflineError,
     UnknownConversationError,
 )
-from redis_memory.core.listing import Order
 from redis_memory.core.scripts import SCRIPTS
+from redis_memory.core.search import Order
 from redis_memory.link.links import idle_writers
 from tests.directory.conftest import Begin
 from tests.directory.faces import Faces
@@ -116,6 +117,34 @@ def test_a_damaged_conversation_does_not_hide_the_others(
     assert set(directory.list().ids) == {"good", "bad"}
     assert directory.list(where="exists(state)").ids == ("good",)
     assert directory.info("bad").attributes["state"].kind == "damaged"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"_version": "f" * 20},
+        {"_created": "f" * 20},
+        {"_version": "-1"},
+        {"_until": "9" * 30},
+        {"_version": "nonsense"},
+        {"_created": ""},
+    ],
+)
+def test_a_time_that_cannot_be_does_not_hide_the_others(
+    open_directory: Faces, begin: Begin, server: Server, fields: Any
+) -> None:
+    """A foreign hand has written it; the conversation counts as none, and nothing fails."""
+    begin("good")
+    begin("bad")
+    server.client().hset("memory:{bad}", mapping=fields)
+    directory = open_directory(server.url)
+    for order in ("recent", "oldest"):
+        assert directory.list(order).ids == ("good",)
+    assert directory.reindex().found == 1
+    assert directory.stats().conversations == directory.count() == 1
+    assert not directory.exists("bad")
+    assert directory.export(io.BytesIO()).conversations == 1
+    assert directory.prune(0).ids == ("good",)
 
 
 @pytest.mark.parametrize("order", ["recent", "oldest"])
