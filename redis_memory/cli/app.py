@@ -18,7 +18,7 @@ from redis_memory.cli import (
 __all__ = ["app", "typer"]
 
 # plain help: it is there sooner, and nothing in it can be taken for markup
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="redis-memory",
     help="Look after the conversations that workers share through Redis.",
     rich_markup_mode=None,

@@ -13,7 +13,7 @@ from redis_memory.cli.failures import UNREACHABLE
 from redis_memory.cli.output import counted, say, say_facts, say_json, size, tell
 from redis_memory.link import embedded, running
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Start, stop and look at the embedded server.",
     rich_markup_mode=None,
 )
