@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from tests.background import THREAD_NAME
@@ -52,11 +53,12 @@ def child_processes(*, without: Collection[int] = ()) -> dict[int, str]:
 
 def _candidates() -> list[Path]:
     """Where to look: at what the kernel lists as children, where it does, or at every process."""
-    lists = [task / "children" for task in Path("/proc/self/task").glob("*")]
-    try:
-        pids = [pid for each in lists if each.exists() for pid in each.read_text().split()]
-    except ProcessLookupError:  # a thread ended just then
-        return _candidates()
-    if any(each.exists() for each in lists):
+    pids: list[str] = []
+    is_listed = False
+    for task in Path("/proc/self/task").glob("*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended since
+            pids += (task / "children").read_text().split()
+            is_listed = True
+    if is_listed:
         return [Path("/proc", pid) for pid in pids]
     return list(Path("/proc").glob("[0-9]*"))

@@ -70,6 +70,7 @@ LAZY = {
     "redis.sentinel": "only redis+sentinel:// needs it",
     "redis_memory.cli.app": "the extra `cli`, which may not be installed",
     "redis_memory.doctor": "one command needs it, and the others start sooner without it",
+    "redis_memory.migration": "one command needs it, and the others start sooner without it",
     "redis_memory.link.journals": "only a memory with a journal needs it and what it imports",
     "redis_memory.telemetry.drivers": "only who measures needs it, and OpenTelemetry",
     "redis_memory.telemetry.feeds": "the same",

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from redis_memory.errors import ConfigurationError, OfflineError, RedisMemoryError
-from redis_memory.migration import OLD_PREFIX, MigrationReport, migrate
 
+if TYPE_CHECKING:
+    from redis_memory.migration import MigrationReport
+
+# what `migrate` takes for it as well
+_OLD_PREFIX: Final = "memory:"
 _FAILED, _WRONG, _UNREACHABLE = 1, 2, 3
 
 
@@ -30,7 +34,7 @@ def migrate_command(
     ] = None,
     prefix: Annotated[
         str, typer.Option(help="What the old keys begin with; REDIS_PREFIX says nothing of that.")
-    ] = OLD_PREFIX,
+    ] = _OLD_PREFIX,
     target_prefix: Annotated[
         str | None, typer.Option(help="What the new keys begin with; without one, the same.")
     ] = None,
@@ -66,6 +70,8 @@ def migrate_command(
     May be interrupted and repeated. Old keys stay unless --delete-old is given. Exit code 1 when a
     key of theirs is damaged, or when it failed; 3 when a server cannot be reached.
     """
+    from redis_memory.migration import migrate  # noqa: PLC0415 - the others start sooner without it
+
     options: dict[str, Any] = {"progress": _tell} if sys.stderr.isatty() else {}
     if timeout_s is not None:
         options["timeout_s"] = timeout_s

@@ -61,7 +61,7 @@ class Entries:
             if len(late) < _MOST:
                 late[call.arguments[0]] = call
             else:
-                _log.error("the directory lacks a conversation until `reindex` is called")
+                _log.error("a directory lacks one more conversation until reindex is called")
 
     def drop(self, index: bytes, call: Call) -> None:
         """It is of no use to try it again."""
@@ -82,8 +82,9 @@ class Entries:
         """Nobody makes the late ones any more: say so."""
         count = sum(map(len, self.late.values()))
         if count:
-            what = "the directory lacks conversations until `reindex` is called"
-            _log.error("%s: %s: %d", label, what, count)
+            _log.error(
+                "the directory of %s lacks %d conversations until reindex is called", label, count
+            )
         self.late.clear()
 
     def after_fork(self) -> None:

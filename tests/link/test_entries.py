@@ -67,11 +67,11 @@ def test_what_is_kept_has_bounds(
     entries.made(INDEX, entry(b"x"), "replica")
     assert len(tags(entries)) == 3
     entries.missed(INDEX, entry(b"y"))
-    assert "the directory lacks a conversation until `reindex`" in caplog.text
+    assert "lacks one more conversation until reindex is called" in caplog.text
     assert tags(entries) == [b"2", b"3", b"4"]
     entries.give_up("the cluster")
     assert (
-        "the cluster: the directory lacks conversations until `reindex` is called: 3" in caplog.text
+        "the directory of the cluster lacks 3 conversations until reindex is called" in caplog.text
     )
     assert entries.lacking == []
 

@@ -94,6 +94,9 @@ def test_each_setting_has_a_variable(monkeypatch: pytest.MonkeyPatch, name: str)
         "fsync": "off",
         "durability": "replicas:2",
         "queue_bytes": "2000",
+        "telemetry": "off",
+        "telemetry_ids": "1",
+        "encryption_key": "ab" * 32,
     }
     monkeypatch.setenv(f"REDIS_MEMORY_{name.upper()}", values.get(name, "20"))
     monkeypatch.setenv("REDIS_MEMORY_MAX_VALUE_BYTES", "2000")
