@@ -35,6 +35,32 @@ settings.register_profile(
 )
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+# tests of servers more than of Python: what they cover of the library, others cover as well
+_OF_SERVERS = ("scaling", "soak", "test_benchmarks.py", "test_operations_benchmark.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--brief`, for another Python when all tests have passed on the first."""
+    parser.addoption("--brief", action="store_true", help="no clusters, no soak, no memory://")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a brief run is not about."""
+    if config.getoption("--brief"):
+        left_out = [item for item in items if _is_left_out(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    return (
+        any(part in _OF_SERVERS for part in item.path.parts)
+        or "cluster" in getattr(item, "fixturenames", ())
+        or (parameters is not None and IN_PROCESS in parameters.params.values())
+    )
+
+
 SharedServer = Callable[[str], Server]
 _shared: dict[str, Server] = {}
 # of a cluster that the tests of a module share
