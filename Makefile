@@ -7,7 +7,7 @@ PYTHON :=
 # Further arguments for pytest: `make test ARGS="-k proxies"`.
 ARGS :=
 # How many processes share the tests, which mostly wait for servers.
-JOBS := 5
+JOBS := 4
 
 BIN := $(VENV)/bin
 CONSTRAINTS := tests/constraints.txt
