@@ -38,7 +38,7 @@ class AsyncNodeLink(NodeCircuit, AsyncLink):
                 try:
                     await connection.send_command(b"ASKING")
                     await connection.read_response()
-                except BaseException:
+                except BaseException:  # a cancellation too: a reply is still to come
                     await self._drop(connection)
                     raise
         except (LinkFailureError, OSError, RedisError) as failure:

@@ -124,7 +124,7 @@ class Driver:
         outer = state.block
         try:
             return self.run(beginning(state, owner, is_strict=is_strict, away=self.link.away))
-        except BaseException:
+        except BaseException:  # a signal too: nobody would end the block
             if state.block is not None and state.block is not outer:
                 undo(state, state.block)
             lock.release()
@@ -141,8 +141,7 @@ class Driver:
         finally:
             try:
                 undo(self.state, block)
-            except BaseException:
-                # a signal handler has raised in the middle of it: it begins again
+            except BaseException:  # from a signal handler, in the middle of it: it begins again
                 undo(self.state, block)
                 raise
             finally:

@@ -40,7 +40,7 @@ class NodeLink(NodeCircuit, Link):
             raise OfflineError(str(failure)) from failure
         try:
             wire.send(b"ASKING")
-        except BaseException:
+        except BaseException:  # a signal too: it may be half sent
             wire.close()
             raise
         # another thread may take it first: then the answer is `ElsewhereError` once more

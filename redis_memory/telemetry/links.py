@@ -112,7 +112,7 @@ class MeasuredLink(MeasuredCircuit, Link):
         begun_s = perf_counter()
         try:
             reply = super()._once(call)
-        except BaseException as error:
+        except BaseException as error:  # a signal too is an outcome
             self.meter.tried(call, begun_s, failure_of(error))
             raise
         self.meter.tried(call, begun_s)
