@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ Begin = Callable[..., ConversationMemory]
 @pytest.fixture(autouse=True)
 def new_writers() -> None:
     """The ids are the same in all tests, and the server is emptied in between: that is no loss."""
+    gc.collect()  # a memory that is collected later would leave its writer then
     idle_writers.clear()
 
 
