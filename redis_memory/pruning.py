@@ -24,7 +24,7 @@ from redis_memory.errors import RedisMemoryError
 Keep = str | Predicate | Collection[str]
 
 # How many are deleted in one go: what other clients of the server may have to wait for.
-_PACKET: Final = 8
+_PACKET: Final = 2
 # Writers and queues live no longer; what was idle for longer needs no fence.
 _FENCE_US: Final = 7 * 86_400_000_000
 
