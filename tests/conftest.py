@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from redis_memory import AsyncConversationMemory, ConversationMemory
+from redis_memory.link.links import idle_writers
 from tests.faults import FaultProxy
 from tests.groups import Cluster
 from tests.leaks import child_processes, running_threads
@@ -79,6 +80,8 @@ def shared_server() -> Iterator[SharedServer]:
             server.start()
         server.client().flushall()
         server.client().script_flush()
+        # tests may use the same ids: that the server is emptied in between is no loss
+        idle_writers.clear()
         return server
 
     yield ready

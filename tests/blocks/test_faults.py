@@ -373,7 +373,8 @@ def test_a_killed_server_has_all_of_a_batch_or_nothing(name: str, keeping_server
                     increment(mem, "count")
             server_killer.join()
             server.start()
-            flush(mem, 8)
+            assert flush(mem, 8) == 0
+            wait_until(lambda: status(mem).online)
             assert snapshot(mem) == {
                 "number": made,
                 "items": list(range(1, made + 1)),

@@ -169,19 +169,20 @@ def test_a_failover_in_a_cluster_is_told_of(said: Said) -> None:
     assert said.levels("the primaries are a:1, c:1 now") == WARNED
 
 
-def test_runs_over_the_directory_are_told_of(server: Server, said: Said) -> None:
+def test_runs_over_the_directory_are_told_of(server: Server, name: str, said: Said) -> None:
     """Whoever prunes or reindexes leaves a line with the counts."""
+    prefix = f"{name}:"
     for number in range(3):
-        with ConversationMemory(f"c-{number}", server.url) as memory:
+        with ConversationMemory(f"c-{number}", server.url, prefix=prefix) as memory:
             memory.topic = "billing"
-    with Conversations(server.url) as directory:
+    with Conversations(server.url, prefix=prefix) as directory:
         directory.prune(idle_for=0, keep=["c-1"], dry_run=True)
         directory.prune(idle_for=0, keep=["c-1"])
-        server.client().delete("memory:~conversations")
+        server.client().delete(f"{prefix}~conversations")
         directory.reindex()
-    assert said.levels("prune of 'memory:' (dry run): 2 of 3 conversations") == TOLD
-    assert said.levels("prune of 'memory:': 2 of 3 conversations") == TOLD
-    assert said.levels("reindex of 'memory:': 1 conversations, 1 entries added") == TOLD
+    assert said.levels(f"prune of {prefix!r} (dry run): 2 of 3 conversations") == TOLD
+    assert said.levels(f"prune of {prefix!r}: 2 of 3 conversations") == TOLD
+    assert said.levels(f"reindex of {prefix!r}: 1 conversations, 1 entries added") == TOLD
 
 
 def test_a_server_that_is_started_here_is_told_of(tmp_path: Path, name: str, said: Said) -> None:
