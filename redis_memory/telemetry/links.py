@@ -151,7 +151,7 @@ class MeasuredAsyncLink(MeasuredCircuit, AsyncLink):
         begun_s = perf_counter()
         try:
             reply = await super()._once(call)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation too is an outcome
             self.meter.tried(call, begun_s, failure_of(error))
             raise
         self.meter.tried(call, begun_s)
