@@ -230,7 +230,7 @@ class Conversations:
             ArchiveError: The archive cannot be written; nothing was deleted that it does not hold.
             ValueError: An argument cannot work.
 
-        Cost: other clients wait for at most eight deletions at a time.
+        Cost: other clients wait for at most two deletions at a time.
         """
         return self._run(
             self._courses.prune(idle_for, where, keep, archive_to, batch, progress, dry_run=dry_run)

@@ -27,6 +27,8 @@ START_LIMIT_S = 15.0
 FAILOVER_LIMIT_S = 30.0
 _DOWN_AFTER_MS = 300
 _SENTINELS = 3
+# a Sentinel demotes a returned primary after four of its publish periods, of 2 s by default
+_QUICKLY = ("INFO-PERIOD", "500", "PUBLISH-PERIOD", "250")
 _PRIMARIES = 3
 _SLOTS = 16384
 _NODE_TIMEOUT_MS = 800
@@ -115,6 +117,12 @@ class _Group:
     def _server_at(self, port: int) -> Server:
         return next(one for one in self.servers.values() if self._known_port(one) == port)
 
+    def _followers(self) -> int:
+        """How many replicas have all that their primary has."""
+        # not by what the primary says: `online` is also one that still loads what it was sent
+        told = [server.info("replication") for server in self.servers.values()]
+        return sum(one.get("master_link_status") == "up" for one in told)
+
     def close(self) -> None:
         """End all of them."""
         self._stack.close()
@@ -165,6 +173,8 @@ class Service(_Group):
                 )
                 self._stack.callback(sentinel.close)
                 self.sentinels.append(sentinel.start())
+            for sentinel in self.sentinels:
+                self._ask(sentinel, "SENTINEL", "DEBUG", *_QUICKLY)
             wait_until(lambda: self._is_ready(replicas), START_LIMIT_S, what="the Sentinels")
         except BaseException:
             self.close()
@@ -179,8 +189,7 @@ class Service(_Group):
             counts = int(state[b"num-slaves"]), int(state[b"num-other-sentinels"])
             if counts != (replicas, 2):
                 return False
-        primary = self.primary.info("replication")
-        return all(primary[f"slave{one}"]["state"] == "online" for one in range(replicas))
+        return self._followers() == replicas
 
     def _ask(self, sentinel: Watchman, *command: str) -> Any:
         with plain_client(sentinel.port, self._password) as client:
@@ -263,6 +272,8 @@ class Cluster(_Group):
                         "cluster_port": str(free_port(12_000, 900)),
                         "cluster_node_timeout": str(_NODE_TIMEOUT_MS),
                         "cluster_replica_validity_factor": "0",
+                        # a replica is told of when it has an offset, which the first ping gives it
+                        "repl_ping_replica_period": "1",
                         **options,
                     },
                 )
@@ -303,13 +314,7 @@ class Cluster(_Group):
             serving = len(members) - (self.spare is not None)
             if b"cluster_state:ok" not in ask(server, "CLUSTER INFO") or len(nodes) < serving:
                 return False
-        primaries = [server.info("replication") for server in members[:_PRIMARIES]]
-        online = sum(
-            info[f"slave{one}"]["state"] == "online"
-            for info in primaries
-            for one in range(info["connected_slaves"])
-        )
-        return int(online) == replicas
+        return self._followers() == replicas
 
     @property
     def url(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from redis_memory.core import contents
-from redis_memory.core.changes import Builder, Change
+from redis_memory.core.effects import Builder, Effect
 from redis_memory.core.places import holds_container
 from redis_memory.core.values import Limits, identity
 from redis_memory.errors import UnstorableValueError
@@ -14,11 +14,11 @@ from redis_memory.errors import UnstorableValueError
 Box = dict[Any, Any]
 
 
-def _put(operation: bytes, limits: Limits, items: Iterable[tuple[Any, Any]]) -> Change | None:
+def _put(operation: bytes, limits: Limits, items: Iterable[tuple[Any, Any]]) -> Effect | None:
     arguments, plain = contents.encode_items(items, limits, "value")
     if not arguments:
         return None
-    return Change(
+    return Effect(
         "dict",
         operation,
         arguments,
@@ -27,16 +27,16 @@ def _put(operation: bytes, limits: Limits, items: Iterable[tuple[Any, Any]]) -> 
     )
 
 
-def setitem(box: Box, limits: Limits, key: Any, value: object, /) -> Change | None:
+def setitem(box: Box, limits: Limits, key: Any, value: object, /) -> Effect | None:
     hash(key)
     return _put(b"put", limits, [(key, value)])
 
 
-def update(box: Box, limits: Limits, /, *others: Any, **named: Any) -> Change | None:
+def update(box: Box, limits: Limits, /, *others: Any, **named: Any) -> Effect | None:
     return _put(b"put", limits, dict(*others, **named).items())
 
 
-def setdefault(box: Box, limits: Limits, key: Any, default: object = None, /) -> Change | None:
+def setdefault(box: Box, limits: Limits, key: Any, default: object = None, /) -> Effect | None:
     hash(key)
     change = _put(b"default", limits, [(key, default)])
     if change is not None:
@@ -46,8 +46,8 @@ def setdefault(box: Box, limits: Limits, key: Any, default: object = None, /) ->
     return change
 
 
-def delitem(box: Box, limits: Limits, key: Any, /) -> Change:
-    return Change(
+def delitem(box: Box, limits: Limits, key: Any, /) -> Effect:
+    return Effect(
         "dict",
         b"take",
         (_asked(box, key),),
@@ -68,7 +68,7 @@ def _asked(box: Box, key: Any) -> bytes:
         return b""
 
 
-def pop(box: Box, limits: Limits, key: Any, /, *default: Any) -> Change:
+def pop(box: Box, limits: Limits, key: Any, /, *default: Any) -> Effect:
     if len(default) > 1:
         raise TypeError(f"pop expected at most 2 arguments, got {len(default) + 1}")
     change = delitem(box, limits, key)
@@ -78,11 +78,11 @@ def pop(box: Box, limits: Limits, key: Any, /, *default: Any) -> Change:
     return change
 
 
-def popitem(box: Box, limits: Limits, /) -> Change:
+def popitem(box: Box, limits: Limits, /) -> Effect:
     def answer(result: bytes) -> tuple[Any, Any]:
         return contents.decode_item(*contents.halves(result), limits)
 
-    return Change(
+    return Effect(
         "dict",
         b"take",
         (),
@@ -92,8 +92,8 @@ def popitem(box: Box, limits: Limits, /) -> Change:
     )
 
 
-def clear(box: Box, limits: Limits, /) -> Change:
-    return Change("dict", b"empty", (), lambda box, _: dict.clear(box))
+def clear(box: Box, limits: Limits, /) -> Effect:
+    return Effect("dict", b"empty", (), lambda box, _: dict.clear(box))
 
 
 BUILDERS: dict[str, Builder] = {

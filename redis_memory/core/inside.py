@@ -6,9 +6,9 @@ from typing import Any
 
 from redis_memory.core.arguments import is_by_index, moved_paths, prepared
 from redis_memory.core.calls import Flow
-from redis_memory.core.changes import Change
 from redis_memory.core.delivery import QUEUED, Waiter, deliver
 from redis_memory.core.descriptor import DICT, LIST, parse
+from redis_memory.core.effects import Effect
 from redis_memory.core.operations import Recipe
 from redis_memory.core.places import Path, changed_at, detached, step_into
 from redis_memory.core.sources import Source, stale
@@ -183,7 +183,7 @@ def _check_moved(place: Place, descriptor: bytes | None, *, by_index: bool) -> N
         raise stale(name)
 
 
-def _replacement(place: Place, new: Any, moved: tuple[Path, ...]) -> Change:
+def _replacement(place: Place, new: Any, moved: tuple[Path, ...]) -> Effect:
     """The change of the attribute's container that follows: the whole element is another one."""
 
     def apply(holder: Any, _: bytes) -> None:
@@ -197,4 +197,4 @@ def _replacement(place: Place, new: Any, moved: tuple[Path, ...]) -> Change:
         if copy is not None and copy.descriptor == place.source.known:
             copy.value = new
         place.source.scalar = new
-    return Change("swap", b"swap", (), apply, moved=moved)
+    return Effect("swap", b"swap", (), apply, moved=moved)

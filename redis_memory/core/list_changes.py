@@ -8,32 +8,32 @@ from typing import Any
 
 from redis_memory.core import contents
 from redis_memory.core.arguments import Seen, position
-from redis_memory.core.changes import Builder, Change
+from redis_memory.core.effects import Builder, Effect
 from redis_memory.core.values import Limits, copy_in, pack, unpack
 
 # below the list itself every index means another element afterwards
 _ALL_MOVED = ((),)
 
 
-def append(box: list[Any], limits: Limits, value: object, /) -> Change | None:
+def append(box: list[Any], limits: Limits, value: object, /) -> Effect | None:
     return extend(box, limits, (value,))
 
 
-def extend(box: list[Any], limits: Limits, values: Iterable[object], /) -> Change | None:
+def extend(box: list[Any], limits: Limits, values: Iterable[object], /) -> Effect | None:
     packed, plain = contents.encode_values(values, limits, "value")
     return appended(packed, plain) if packed else None
 
 
-def appended(packed: list[bytes], plain: list[Any]) -> Change:
+def appended(packed: list[bytes], plain: list[Any]) -> Effect:
     """The change that appends these values."""
-    return Change("append", b"append", packed, lambda box, _: list.extend(box, plain))
+    return Effect("append", b"append", packed, lambda box, _: list.extend(box, plain))
 
 
-def insert(box: list[Any], limits: Limits, index: Any, value: object, /) -> Change:
+def insert(box: list[Any], limits: Limits, index: Any, value: object, /) -> Effect:
     at = operator.index(index)
     list.insert([], at, None)  # an index beyond the machine's is refused before it is sent
     packed, plain = copy_in(value, limits)
-    return Change(
+    return Effect(
         "list",
         b"insert",
         (b"%d" % at, packed),
@@ -42,12 +42,12 @@ def insert(box: list[Any], limits: Limits, index: Any, value: object, /) -> Chan
     )
 
 
-def setitem(box: list[Any], limits: Limits, index: Any, value: Any, /) -> Change:
+def setitem(box: list[Any], limits: Limits, index: Any, value: Any, /) -> Effect:
     if isinstance(index, slice):
         return _rewritten(box, limits, lambda new: new.__setitem__(index, value), positional=True)
     at = position(box, index, "list assignment index out of range")
     packed, plain = copy_in(value, limits)
-    return Change(
+    return Effect(
         "list",
         b"set",
         (b"%d" % at, packed),
@@ -58,11 +58,11 @@ def setitem(box: list[Any], limits: Limits, index: Any, value: Any, /) -> Change
     )
 
 
-def delitem(box: list[Any], limits: Limits, index: Any, /) -> Change:
+def delitem(box: list[Any], limits: Limits, index: Any, /) -> Effect:
     if isinstance(index, slice):
         return _rewritten(box, limits, lambda new: new.__delitem__(index), positional=True)
     at = position(box, index, "list assignment index out of range")
-    return Change(
+    return Effect(
         "list",
         b"delete",
         (b"%d" % at,),
@@ -73,13 +73,13 @@ def delitem(box: list[Any], limits: Limits, index: Any, /) -> Change:
     )
 
 
-def pop(box: list[Any], limits: Limits, index: Any = -1, /) -> Change:
+def pop(box: list[Any], limits: Limits, index: Any = -1, /) -> Effect:
     at = operator.index(index)
     # the two ends are whatever the server holds there, so that a list serves as a work queue
     at_end = at in (0, -1) and not isinstance(index, Seen)
     if not at_end:
         at = position(box, index, "pop index out of range")
-    return Change(
+    return Effect(
         "list",
         b"take",
         (b"%d" % at, b"end" if at_end else b"seen"),
@@ -91,7 +91,7 @@ def pop(box: list[Any], limits: Limits, index: Any = -1, /) -> Change:
     )
 
 
-def remove(box: list[Any], limits: Limits, value: object, /) -> Change:
+def remove(box: list[Any], limits: Limits, value: object, /) -> Effect:
     packed = pack(list.__getitem__(box, list.index(box, value)), limits)
 
     def apply(box: list[Any], _: bytes) -> None:
@@ -100,23 +100,23 @@ def remove(box: list[Any], limits: Limits, value: object, /) -> Change:
         list.__delitem__(box, next(at for at, item in items if pack(item) == packed))
 
     absent = ValueError("list.remove(x): x not in list")
-    return Change("list", b"remove", (packed,), apply, absent=absent, moved=_ALL_MOVED)
+    return Effect("list", b"remove", (packed,), apply, absent=absent, moved=_ALL_MOVED)
 
 
-def sort(box: list[Any], limits: Limits, /, **options: Any) -> Change:
+def sort(box: list[Any], limits: Limits, /, **options: Any) -> Effect:
     return _rewritten(box, limits, lambda new: new.sort(**options))
 
 
-def reverse(box: list[Any], limits: Limits, /) -> Change:
+def reverse(box: list[Any], limits: Limits, /) -> Effect:
     return _rewritten(box, limits, list.reverse)
 
 
-def imul(box: list[Any], limits: Limits, times: Any, /) -> Change:
+def imul(box: list[Any], limits: Limits, times: Any, /) -> Effect:
     return _rewritten(box, limits, lambda new: new.__imul__(operator.index(times)))
 
 
-def clear(box: list[Any], limits: Limits, /) -> Change:
-    return Change("list", b"empty", (), lambda box, _: list.clear(box), moved=_ALL_MOVED)
+def clear(box: list[Any], limits: Limits, /) -> Effect:
+    return Effect("list", b"empty", (), lambda box, _: list.clear(box), moved=_ALL_MOVED)
 
 
 def _rewritten(
@@ -125,12 +125,12 @@ def _rewritten(
     rewrite: Callable[[list[Any]], object],
     *,
     positional: bool = False,
-) -> Change:
+) -> Effect:
     """A change worked out here; the server takes it only while `box` is the newest state."""
     new = list(list.__iter__(box))
     rewrite(new)
     packed, plain = contents.encode_values(new, limits, "value")
-    return Change(
+    return Effect(
         "list",
         b"rewrite",
         packed,

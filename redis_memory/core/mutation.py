@@ -9,7 +9,6 @@ from redis_memory.core import dict_changes, list_changes, set_changes
 from redis_memory.core.arguments import is_by_index, prepared
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Flow
-from redis_memory.core.changes import Builder, Change
 from redis_memory.core.delivery import (
     MAY_WAIT,
     NEEDS_ANSWER,
@@ -22,6 +21,7 @@ from redis_memory.core.delivery import (
     understood,
     wait,
 )
+from redis_memory.core.effects import Builder, Effect
 from redis_memory.core.replica import is_provisional
 from redis_memory.core.sources import Source, stale
 from redis_memory.core.taking import taken_here
@@ -64,10 +64,10 @@ def mutate(
     while True:
         # before the change is worked out: the key function of a sort may change the same list
         known = source.known
-        change = build(box, state.inside, *arguments, **options)
-        if change is None:
+        effect = build(box, state.inside, *arguments, **options)
+        if effect is None:
             return None
-        answer = yield from _sent(source, box, known, change)
+        answer = yield from _sent(source, box, known, effect)
         if answer.status != b"conflict":
             break
         seen = source.version
@@ -76,9 +76,9 @@ def mutate(
         else:
             source.follow(box, answer)
         has_moved = source.moves.overtook((0,), (0,), seen) or generation != state.generation
-        if change.positional and has_moved:
+        if effect.positional and has_moved:
             raise stale(attribute.name)
-    return (yield from _finished(source, box, base, change, known, answer))
+    return (yield from _finished(source, box, base, effect, known, answer))
 
 
 def _held_back(
@@ -97,60 +97,60 @@ def _held_back(
         taken = taken_here(base, box, method, arguments)
         if taken is not None:
             name, arguments, result = taken
-        change = BUILDERS[base][name](box, state.inside, *arguments, **options) if name else None
-        if change is not None and change.needed and change.needed[0] not in box:
-            raise change.absent or KeyError(*change.needed)
+        effect = BUILDERS[base][name](box, state.inside, *arguments, **options) if name else None
+        if effect is not None and effect.needed and effect.needed[0] not in box:
+            raise effect.absent or KeyError(*effect.needed)
     except (LookupError, ValueError):
         block.rely(attribute, known)  # what is not there must still be missing in the end
         raise
-    if change is None:
+    if effect is None:
         if not name:
             block.rely(attribute, known)
         return result
-    waiter = Waiter(may_wait=taken is None, seen=change.seen)
-    words = (known, change.operation, *change.arguments)
-    yield from deliver(state, attribute, change.script, *words, waiter=waiter)
-    source.follow_here(box, change)
+    waiter = Waiter(may_wait=taken is None, seen=effect.seen)
+    words = (known, effect.operation, *effect.arguments)
+    yield from deliver(state, attribute, effect.script, *words, waiter=waiter)
+    source.follow_here(box, effect)
     return result
 
 
-def _sent(source: Source, box: Any, known: bytes, change: Change) -> Flow[Answer]:
+def _sent(source: Source, box: Any, known: bytes, effect: Effect) -> Flow[Answer]:
     """Make the change on the server, or have it wait while that is away."""
     waiter = MAY_WAIT
-    is_missing = bool(change.needed) and change.needed[0] not in box
-    if change.answer is not None or is_missing:
+    is_missing = bool(effect.needed) and effect.needed[0] not in box
+    if effect.answer is not None or is_missing:
         waiter = NEEDS_ANSWER
-    elif change.seen is not None:
-        waiter = Waiter(may_wait=True, seen=change.seen)
-    words = (known, change.operation, *change.arguments)
+    elif effect.seen is not None:
+        waiter = Waiter(may_wait=True, seen=effect.seen)
+    words = (known, effect.operation, *effect.arguments)
     try:
         return (
-            yield from deliver(source.state, source.attribute, change.script, *words, waiter=waiter)
+            yield from deliver(source.state, source.attribute, effect.script, *words, waiter=waiter)
         )
     except OfflineError:
-        if is_missing and change.absent is not None:
+        if is_missing and effect.absent is not None:
             # another one: that of the change would lead back to itself, and live on
-            raise type(change.absent)(*change.absent.args) from None
+            raise type(effect.absent)(*effect.absent.args) from None
         raise
 
 
 def _finished(
-    source: Source, box: Any, base: type, change: Change, known: bytes, answer: Answer
+    source: Source, box: Any, base: type, effect: Effect, known: bytes, answer: Answer
 ) -> Flow[Any]:
     """Do here what was done there, and return what the mutator returns."""
     if answer.status == QUEUED:
-        source.follow_here(box, change)
+        source.follow_here(box, effect)
         return None
     if answer.status == b"absent" and source.can_follow(known, answer):
         source.follow(box, answer)
     if answer.status not in (b"ok", b"exists"):
-        return _refusal(source.attribute.name, base, answer.status, change)
+        return _refusal(source.attribute.name, base, answer.status, effect)
     if source.can_follow(known, answer):
-        source.follow(box, answer, change if answer.status == b"ok" else None)
+        source.follow(box, answer, effect if answer.status == b"ok" else None)
     elif (yield from source.start_again(box)) and is_provisional(source.known):
         # the server has gone away just now: what it has made is done to what is known here
-        source.follow_here(box, change)
-    return change.answer(answer.result) if change.answer else None
+        source.follow_here(box, effect)
+    return effect.answer(answer.result) if effect.answer else None
 
 
 def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
@@ -190,15 +190,15 @@ def append(source: Source, box: list[Any], value: Any) -> Flow[None]:
         answer = Answer(*reply[1:])
     else:
         answer = yield from understood(state, call, reply, partial(attribute.head, "append"))
-    change = list_changes.appended([packed], [plain])
-    yield from _finished(source, box, list, change, known, answer)
+    effect = list_changes.appended([packed], [plain])
+    yield from _finished(source, box, list, effect, known, answer)
 
 
-def _refusal(name: str, base: type, status: bytes, change: Change) -> Any:
-    if status == b"absent" and change.default:
-        return change.default[0]
-    if status == b"absent" and change.absent is not None:
-        raise type(change.absent)(*change.absent.args)
+def _refusal(name: str, base: type, status: bytes, effect: Effect) -> Any:
+    if status == b"absent" and effect.default:
+        return effect.default[0]
+    if status == b"absent" and effect.absent is not None:
+        raise type(effect.absent)(*effect.absent.args)
     if status == b"stale":
         raise stale(name)
     raise StaleProxyError(f"the {base.__name__} {name!r} that this value was read from is gone")

@@ -6,36 +6,36 @@ from collections.abc import Iterable
 from typing import Any
 
 from redis_memory.core import contents
-from redis_memory.core.changes import Builder, Change
+from redis_memory.core.effects import Builder, Effect
 from redis_memory.core.values import Limits
 from redis_memory.errors import UnstorableValueError
 
 Box = set[Any]
 
 
-def add(box: Box, limits: Limits, member: object, /) -> Change:
+def add(box: Box, limits: Limits, member: object, /) -> Effect:
     hash(member)
     arguments, _ = contents.encode_members([member], limits, "value")
-    return Change("set", b"add", arguments, lambda box, _: set.add(box, member))
+    return Effect("set", b"add", arguments, lambda box, _: set.add(box, member))
 
 
-def update(box: Box, limits: Limits, /, *others: Iterable[object]) -> Change | None:
+def update(box: Box, limits: Limits, /, *others: Iterable[object]) -> Effect | None:
     arguments, plain = contents.encode_members(set().union(*others), limits, "value")
     if not arguments:
         return None
-    return Change("set", b"add", arguments, lambda box, _: set.update(box, plain))
+    return Effect("set", b"add", arguments, lambda box, _: set.update(box, plain))
 
 
-def discard(box: Box, limits: Limits, member: object, /) -> Change | None:
+def discard(box: Box, limits: Limits, member: object, /) -> Effect | None:
     return difference_update(box, limits, [_frozen(member)])
 
 
-def remove(box: Box, limits: Limits, member: object, /) -> Change:
+def remove(box: Box, limits: Limits, member: object, /) -> Effect:
     frozen = _frozen(member)
     arguments = _storable([frozen], limits)
     if not arguments:
         raise KeyError(member)
-    return Change(
+    return Effect(
         "set",
         b"take",
         arguments[:1],
@@ -45,11 +45,11 @@ def remove(box: Box, limits: Limits, member: object, /) -> Change:
     )
 
 
-def pop(box: Box, limits: Limits, /) -> Change:
+def pop(box: Box, limits: Limits, /) -> Effect:
     def answer(result: bytes) -> Any:
         return contents.decode_member(*contents.halves(result), limits)
 
-    return Change(
+    return Effect(
         "set",
         b"take",
         (),
@@ -59,15 +59,15 @@ def pop(box: Box, limits: Limits, /) -> Change:
     )
 
 
-def difference_update(box: Box, limits: Limits, /, *others: Iterable[object]) -> Change | None:
+def difference_update(box: Box, limits: Limits, /, *others: Iterable[object]) -> Effect | None:
     gone = set().union(*others)
     arguments = _storable(gone, limits)
     if not arguments:
         return None
-    return Change("set", b"discard", arguments, lambda box, _: set.difference_update(box, gone))
+    return Effect("set", b"discard", arguments, lambda box, _: set.difference_update(box, gone))
 
 
-def intersection_update(box: Box, limits: Limits, /, *others: Iterable[object]) -> Change | None:
+def intersection_update(box: Box, limits: Limits, /, *others: Iterable[object]) -> Effect | None:
     if not others:
         return None
     kept = set(others[0]).intersection(*others[1:])
@@ -77,23 +77,23 @@ def intersection_update(box: Box, limits: Limits, /, *others: Iterable[object]) 
         # not `&=`: that takes the equal element of `kept`, where the stored one stays
         set.difference_update(box, [member for member in set.__iter__(box) if member not in kept])
 
-    return Change("set", b"keep", arguments, apply)
+    return Effect("set", b"keep", arguments, apply)
 
 
 def symmetric_difference_update(
     box: Box, limits: Limits, other: Iterable[object], /
-) -> Change | None:
+) -> Effect | None:
     arguments, plain = contents.encode_members(set(other), limits, "value")
     if not arguments:
         return None
     toggled = set(plain)
-    return Change(
+    return Effect(
         "set", b"toggle", arguments, lambda box, _: set.symmetric_difference_update(box, toggled)
     )
 
 
-def clear(box: Box, limits: Limits, /) -> Change:
-    return Change("set", b"empty", (), lambda box, _: set.clear(box))
+def clear(box: Box, limits: Limits, /) -> Effect:
+    return Effect("set", b"empty", (), lambda box, _: set.clear(box))
 
 
 def _frozen(member: object) -> object:

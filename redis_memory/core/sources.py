@@ -8,9 +8,9 @@ from typing import Any
 from redis_memory.core import contents, replica
 from redis_memory.core.attributes import Attribute, Copy
 from redis_memory.core.calls import Flow
-from redis_memory.core.changes import Change
 from redis_memory.core.delivery import Answer
 from redis_memory.core.descriptor import LIST, parse
+from redis_memory.core.effects import Effect
 from redis_memory.core.places import Moves, refill
 from redis_memory.core.reading import read
 from redis_memory.core.state import State
@@ -66,8 +66,8 @@ class Source:
         """
         return bool(answer.descriptor) and self.known is known and self.is_current
 
-    def follow(self, box: Any, answer: Answer, change: Change | None = None) -> None:
-        """Do here what happened there: what others did before `change`, then `change` itself.
+    def follow(self, box: Any, answer: Answer, effect: Effect | None = None) -> None:
+        """Do here what happened there: what others did before `effect`, then `effect` itself.
 
         `box` is brought to the state the server answered, and so is this process's copy if it was
         as new as the box.
@@ -85,12 +85,12 @@ class Source:
             copy.unseen = None
         if answer.missed is not None:
             self._catch_up(holders, answer, descriptor)
-        if change is not None:
+        if effect is not None:
             for holder in holders:
-                change.apply(holder, answer.result)
-            if change.moved:
+                effect.apply(holder, answer.result)
+            if effect.moved:
                 version = parse(descriptor, self.attribute.name).version
-                for path in change.moved:
+                for path in effect.moved:
                     self.moves.note(path, version)
         self.known = descriptor
         if copy is not None:
@@ -116,7 +116,7 @@ class Source:
         copy = self.attribute.copy = Copy(self.kind, self.known, plain)
         return copy
 
-    def follow_here(self, box: Any, change: Change) -> None:
+    def follow_here(self, box: Any, effect: Effect) -> None:
         """Do a change that waits to the proxy, and to the copy that answers reads."""
         state, attribute = self.state, self.attribute
         if state.block is not None:
@@ -132,9 +132,9 @@ class Source:
         for holder in (box, copy.value):
             # built for an older state, it may not fit; the server has the last word anyway
             with suppress(LookupError, ValueError, StopIteration):
-                change.apply(holder, b"")
+                effect.apply(holder, b"")
         descriptor = replica.provisional(state, self.kind)
-        for path in change.moved:
+        for path in effect.moved:
             self.moves.note(path, parse(descriptor, attribute.name).version)
         self.known = copy.descriptor = descriptor
 

@@ -1,4 +1,4 @@
-"""One change of a whole container attribute: how the server does it, how a local copy does it."""
+"""What one call of a mutator does: how the server does it, how a local copy does it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from redis_memory.core.places import Path
 
 
-class Change:
+class Effect:
     """What one call of a mutator does.
 
     `apply(container, result)` does it to a plain container, with what the server answered, and
@@ -62,7 +62,7 @@ class Change:
         self.seen: Callable[[], tuple[bytes, ...]] | None = seen
 
 
-# Builds the change for one call: from the caller's local container, the limits for what is put
+# Builds the effect of one call: from the caller's local container, the limits for what is put
 # into it, and the arguments of the Python method. It raises what the plain type would raise, and
 # returns None when there is nothing to do; in both cases nothing is sent.
-Builder = Callable[..., Change | None]
+Builder = Callable[..., Effect | None]
