@@ -220,6 +220,25 @@ def test_changes_in_a_batch_that_waited_meet_those_of_others_one_by_one(
     assert told == [("items", "moved", "theirs", "mine"), ("state", "newer", "theirs", "mine")]
 
 
+def test_one_bad_change_in_a_batch_that_waited_does_not_hold_up_the_others(
+    name: str, mem: ConversationMemory, other: ConversationMemory, server: Server, proxy: FaultProxy
+) -> None:
+    """A foreign key in the way refuses that one, which is reported; those behind it are made."""
+    mem.items, mem.log = [1], ["a"]
+    lose_server(mem, proxy)
+    with batch(mem):
+        push(mem, "items", 2)
+        push(mem, "log", "b")
+        push(mem, "items", 3)
+    client: Any = server.client()
+    client.delete(f"memory:{{{name}}}:log")
+    client.set(f"memory:{{{name}}}:log", "foreign")
+    find_server(mem, proxy)
+    assert other.items == [1, 2, 3]
+    told = [(each.name, each.reason, each.mine) for each in conflicts(mem)]
+    assert told == [("log", "refused", ["b"])]
+
+
 def test_a_function_that_decides_is_not_asked_in_the_middle(
     name: str, server: Server, proxy: FaultProxy
 ) -> None:

@@ -23,6 +23,7 @@ from tests.directory.conftest import Begin
 from tests.directory.faces import Faces
 from tests.directory.test_index import ODD_IDS, entries
 from tests.directory.test_listing import age
+from tests.feed.listeners import knows
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -226,6 +227,17 @@ def test_a_writer_of_a_pruned_conversation_begins_a_new_one(
     assert snapshot(memory) == {"topic": "new"}
     assert held == ["a"]
     assert open_directory(url).list().ids == ("c-1",)
+
+
+def test_copies_do_not_outlive_a_pruned_conversation(
+    open_directory: Faces, old: Old, url: str
+) -> None:
+    """Who reads without asking is told that it is gone."""
+    old("c-1", days=1, topic="billing")
+    with ConversationMemory("c-1", url, read_mode="cached", cached_max_age_s=60) as reader:
+        wait_until(lambda: reader.topic == "billing" and knows(reader, "topic"))
+        assert open_directory(url).prune(timedelta(hours=1)).pruned == 1
+        wait_until(lambda: not hasattr(reader, "topic"))
 
 
 def test_progress_is_told(open_directory: Faces, old: Old, url: str) -> None:

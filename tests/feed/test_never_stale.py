@@ -95,6 +95,22 @@ def test_a_lost_connection_is_noticed_at_once(
     wait_until(lambda: memory.topic == 0 and knows(memory, "topic"))
 
 
+def test_what_was_missed_while_the_feed_was_lost_is_read(
+    server: Server, open_memory: OpenMemory, feed_proxy: FaultProxy, name: str
+) -> None:
+    """A copy from before the loss answers no more, though nobody asked meanwhile."""
+    memory = open_memory(name, server.url, read_mode="cached", timeout_s=2)
+    memory.topic = "old"
+    wait_until(lambda: memory.topic == "old" and knows(memory, "topic"))
+    feed_proxy.refuse()
+    wait_until(lambda: not status(memory).feed, what="the loss to be noticed")
+    with ConversationMemory(name, server.url) as other:
+        other.topic = "new"
+    feed_proxy.heal()
+    has_heard(memory)
+    assert memory.topic == "new"
+
+
 def test_an_empty_server_is_noticed(own_server: Server, open_memory: OpenMemory, name: str) -> None:
     """A server that comes back with nothing is believed: no read shows what it does not hold."""
     memory = open_memory(name, own_server.url, read_mode="cached", repair_operations=0)

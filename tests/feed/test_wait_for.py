@@ -79,6 +79,11 @@ class Waiting:
         """Whether it still waits."""
         return self._thread.is_alive()
 
+    @property
+    def is_told(self) -> bool:
+        """Whether its memory hears of changes."""
+        return bool(self._state.session)
+
     def ends(self, limit_s: float = LIMIT_S) -> Any:
         """What it has found, as soon as it has."""
         self._thread.join(limit_s)
@@ -282,6 +287,26 @@ def test_a_lost_feed_delays_a_wait_and_breaks_none(
         other.state = "open"
         assert waiting.ends(SOON_S + 0.3) == "open"
         proxy.heal()
+
+
+def test_what_happened_while_the_feed_was_lost_ends_a_wait(
+    server: Server, open_face: OpenFace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as the feed is heard again it looks, long before it would look in any case."""
+    with FaultProxy(server.url) as proxy, ConversationMemory(name, server.url) as other:
+        address = links.address_for(resolve(proxy.url, None, None, {}), None)
+        monkeypatch.setattr(feeds, "_address", lambda *_: address)
+        monkeypatch.setattr(feeds, "_feeds", weakref.WeakValueDictionary())
+        face = open_face(name, server.url, feed_timeout_s=60, timeout_s=2)
+        waiting = Waiting(face, "state", "done")
+        wait_until(lambda: waiting.is_told, what="the feed")
+        # so that it looks once more, and sleeps in the belief that it will be told
+        other.state = "open"
+        proxy.refuse()
+        wait_until(lambda: not waiting.is_told, what="the loss to be noticed")
+        other.state = "done"
+        proxy.heal()
+        assert waiting.ends(SOON_S) == "done"
 
 
 def test_closing_the_memory_ends_a_wait(each_url: str, open_face: OpenFace, name: str) -> None:

@@ -106,6 +106,29 @@ def test_a_claim_that_others_took_is_lost(tenant: Tenant, rival: ConversationMem
     assert claim(rival, "task", "third", ttl_s=5) is None
 
 
+def test_a_write_after_the_time_of_a_claim_is_refused(
+    tenant: Tenant, rival: ConversationMemory
+) -> None:
+    """By the server's clock, though nobody else has it yet, and its holder believes in it."""
+    rival.x = "before"
+    held = tenant.held("task")
+    run_out(rival, "task")
+    with pytest.raises(StaleClaimError):
+        held.write(x="late")
+    assert held.is_lost
+    assert rival.x == tenant.read("x") == "before"
+
+
+def test_who_has_lost_a_claim_does_not_release_it(
+    tenant: Tenant, rival: ConversationMemory
+) -> None:
+    """Nor does he who does not know that he has lost it: the other one holds it still."""
+    held = tenant.held("task")
+    snatch(rival, "task")
+    assert not held.release()
+    assert claim(rival, "task", "third", ttl_s=5) is None
+
+
 def test_the_background_finds_out_that_a_claim_is_lost(
     tenant: Tenant, rival: ConversationMemory
 ) -> None:
@@ -257,6 +280,15 @@ def snatch(memory: ConversationMemory, name: str) -> None:
     other = Lease(core.state, name, "another", 60)
     found, _ = core.run(other.asking(waits=False))
     assert found is other
+
+
+def run_out(memory: ConversationMemory, name: str) -> None:
+    """Let the time of a lease be over at the server."""
+    stored = field(memory, name)
+    assert stored is not None
+    token, _, rest = stored.split(b" ", 2)
+    over = b"%b %013x %b" % (token, 1, rest)
+    command(memory, b"HSET", core_of(memory).state.keys.memory, b"_l" + name.encode(), over)
 
 
 def test_a_memory_that_is_closed_gives_no_claim(name: str, each_url: str) -> None:
