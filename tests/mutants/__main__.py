@@ -17,7 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.mutants import blocks, directory, encryption, feed, leases, migration, writes
+from tests.mutants import (
+    blocks,
+    directory,
+    encryption,
+    feed,
+    leases,
+    migration,
+    secrecy,
+    typed,
+    writes,
+)
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final = (
@@ -28,6 +38,8 @@ MUTANTS: Final = (
     *directory.MUTANTS,
     *encryption.MUTANTS,
     *migration.MUTANTS,
+    *typed.MUTANTS,
+    *secrecy.MUTANTS,
 )
 ROOT = Path(__file__).parents[2]
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__")

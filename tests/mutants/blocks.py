@@ -33,6 +33,11 @@ MUTANTS: Final = (
         (f"{BATCH}::test_nothing_is_left_of_a_block_that_raises",),
     ),
     Mutant(
+        "an awaited block that is sent although it raised",
+        (Edit("redis_memory/async_blocks.py", "is_good=kind is None", "is_good=True"),),
+        ("tests/blocks/test_async_blocks.py::test_nothing_is_left_of_a_block_that_raises",),
+    ),
+    Mutant(
         "a block that is made up to what does not fit",
         (Edit(f"{LUA}/together.lua", "    if why then\n", "    if false then\n"),),
         (f"{BATCH}::test_a_change_that_does_not_fit_what_is_there_undoes_all",),

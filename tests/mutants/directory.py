@@ -11,6 +11,8 @@ ARCHIVES = "tests/directory/test_archives.py"
 LIFETIMES = "tests/directory/test_lifetimes.py"
 CLUSTER_INDEX = "tests/directory/test_cluster_index.py"
 ENTRIES = "redis_memory/link/entries.py"
+ENTERS = "        answers = driven(self._beside(call), self.hub.execute)\n"
+CHANGES = "        reply = self._send_once(call) if once else self.send(call)\n"
 
 MUTANTS: Final = (
     Mutant(
@@ -70,6 +72,11 @@ MUTANTS: Final = (
         "a container that outlives its memory",
         (Edit(f"{LUA}/append.lua", "if ends then call('PEXPIREAT', content, ends) end\n", ""),),
         (f"{LIFETIMES}::test_all_keys_end_together",),
+    ),
+    Mutant(
+        "an entry behind its change",
+        (Edit("redis_memory/link/hub.py", f"{ENTERS}{CHANGES}", f"{CHANGES}{ENTERS}"),),
+        (f"{CLUSTER_INDEX}::test_the_entry_comes_first",),
     ),
     Mutant(
         "an entry that no node took is not repeated",

@@ -184,6 +184,17 @@ def test_what_grew_by_others_is_looked_at(case: SupportCase, plain: Conversation
         _ = case.messages
 
 
+def test_what_others_replaced_is_looked_at_as_a_whole(
+    case: SupportCase, plain: ConversationMemory
+) -> None:
+    """However many elements were found to fit before."""
+    case.messages = [{"role": "user"}] * 3  # type: ignore[list-item]  # dicts are taken as well
+    assert len(case.messages) == 3
+    plain.messages = [{"role": "broken"}, {"role": "user"}, {"role": "user"}]
+    with pytest.raises(InvalidValueError, match=r"messages\[0\].role"):
+        _ = case.messages
+
+
 def test_a_container_stored_as_another_is_refused(
     case: SupportCase, plain: ConversationMemory
 ) -> None:
