@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redis_memory.core import feed
@@ -123,7 +123,17 @@ STEPS = st.lists(
 )
 
 
+# left and wanted again before the server has confirmed anything
+AGAIN = [
+    *(("want", CHANNELS[0]), ("send", b"")),
+    *(("leave", CHANNELS[0]), ("send", b"")),
+    *(("want", CHANNELS[0]), ("send", b"")),
+]
+
+
 @given(STEPS)
+@example([*AGAIN, ("confirm", b"")])
+@example([*AGAIN, ("confirm", b""), ("confirm", b"")])
 def test_a_channel_counts_as_heard_only_when_it_is(steps: Iterable[tuple[str, bytes]]) -> None:
     """Whatever the order of wishes and confirmations, `confirmed` is what the server sends."""
     session = Subscriptions(1)

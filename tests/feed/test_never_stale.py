@@ -16,6 +16,7 @@ import pytest
 
 from redis_memory import ConversationMemory, DataLossWarning, RedisMemoryError, increment, status
 from redis_memory.link import feeds, links
+from redis_memory.memory import core_of
 from redis_memory.settings import resolve
 from tests.children import Child, exit_code, in_child
 from tests.faults import FaultProxy
@@ -109,6 +110,34 @@ def test_what_was_missed_while_the_feed_was_lost_is_read(
     feed_proxy.heal()
     has_heard(memory)
     assert memory.topic == "new"
+
+
+def test_an_answer_that_is_older_than_the_feed_is_no_copy(
+    server: Server,
+    open_memory: OpenMemory,
+    feed_proxy: FaultProxy,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was changed behind a read, and before the feed was heard, was told to nobody."""
+    feed_proxy.refuse()
+    memory = open_memory(name, server.url, read_mode="cached", timeout_s=2)
+    link = core_of(memory).driver.link
+    execute = link.execute
+    with ConversationMemory(name, server.url) as other:
+        other.topic = "old"
+
+        def overtaken(call: Any) -> Any:
+            reply = execute(call)
+            other.topic = "new"
+            feed_proxy.heal()
+            has_heard(memory)
+            return reply
+
+        with monkeypatch.context() as patched:
+            patched.setattr(link, "execute", overtaken)
+            assert memory.topic == "old"
+        assert memory.topic == "new"
 
 
 def test_an_empty_server_is_noticed(own_server: Server, open_memory: OpenMemory, name: str) -> None:

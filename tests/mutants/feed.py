@@ -14,8 +14,15 @@ LIFETIMES = "tests/directory/test_lifetimes.py"
 IN_BETWEEN = (
     "tests/memory/test_one_truth.py::test_a_read_in_the_middle_of_a_read_is_not_taken_in_twice"
 )
+HEARD = "tests/core/test_feed.py::test_a_channel_counts_as_heard_only_when_it_is"
+SUBSCRIPTIONS = "redis_memory/core/subscriptions.py"
 CACHED = "redis_memory/cached.py"
 
+SENT = "        self._sent.update(begin)\n"
+TAKES_IN = """\
+            copy = reading.understood(state, attribute, reply)
+            attribute.confirm(session, ends_s)
+"""
 RINGS_AGAIN = '''\
         """The feed was lost, or listens again."""
         self._bell.ring()
@@ -37,6 +44,26 @@ MUTANTS: Final = (
             ),
         ),
         (f"{STALE}::test_what_was_missed_while_the_feed_was_lost_is_read",),
+    ),
+    Mutant(
+        "a copy of before the feed was heard",
+        (Edit("redis_memory/face.py", TAKES_IN, TAKES_IN.replace("session", "state.session")),),
+        (f"{STALE}::test_an_answer_that_is_older_than_the_feed_is_no_copy",),
+    ),
+    Mutant(
+        "a channel that counts as heard when that was asked for",
+        (Edit(SUBSCRIPTIONS, SENT, f"{SENT}        self.confirmed.update(begin)\n"),),
+        (HEARD,),
+    ),
+    Mutant(
+        "a confirmation of what was asked for before",
+        (Edit(SUBSCRIPTIONS, "        if left > 0:\n", "        if False:\n"),),
+        (HEARD,),
+    ),
+    Mutant(
+        "a cached read of any age",
+        (Edit(CACHED, "now_s - attribute.checked_s > self.max_age_s or ", ""),),
+        (f"{STALE}::test_a_flushed_server_is_noticed_in_time",),
     ),
     Mutant(
         "a cached copy behind what was told",

@@ -13,6 +13,7 @@ AWAY = "tests/outages/test_processes_away.py"
 LEFT = "tests/outages/test_left_journals.py"
 BLOCKS = "tests/blocks/test_faults.py"
 REPLAY = "tests/outages/test_replay.py"
+BOUNDARIES = "tests/outages/test_boundaries.py"
 CONFLICTS = "tests/outages/test_conflicts.py"
 POSITIONS = "tests/outages/test_positions.py"
 FENCE = "tests/outages/test_clear_fence.py"
@@ -148,6 +149,17 @@ MUTANTS: Final = (
         "no epoch check",
         (Edit(f"{LUA}/replay.lua", "if epoch and epoch > seen", "if false and epoch > seen"),),
         (FENCE,),
+    ),
+    Mutant(
+        "no word of replicas that lack a change",
+        (
+            Edit(
+                "redis_memory/link/driver.py",
+                "if call.is_change and call.replicas < link.replicas:",
+                "if False:",
+            ),
+        ),
+        (f"{BOUNDARIES}::test_too_few_replicas_are_told_and_nothing_is_doubled",),
     ),
     Mutant(
         "positions not checked",
