@@ -224,7 +224,7 @@ def _removed(
         ]
         replies = yield from together(calls, _PACKET)
         again: list[_Chosen] = []
-        for one, reply in zip(left, replies, strict=True):
+        for one, asked, reply in zip(left, calls, replies, strict=True):
             if isinstance(reply, RedisMemoryError):
                 tally.damaged.append(Damaged(id_of(one.tag), str(reply)))
                 tally.kept += 1
@@ -233,7 +233,8 @@ def _removed(
             if outcome == b"undeclared":
                 containers[one.tag] = [*containers[one.tag], *names]
                 again.append(one)
-            elif outcome == b"ok":
+            elif outcome == b"ok" or (outcome == b"gone" and asked.attempts > 1):
+                # deleted just now, or by the call whose answer was lost
                 tally.ids.append(id_of(one.tag))
                 tally.bytes_freed += size
                 gone.append(one)

@@ -250,9 +250,12 @@ def test_a_lost_reply_is_counted_once(old: Old, server: Server) -> None:
     """What was deleted, and not answered, is in the report."""
     from tests.faults import FaultProxy, named  # noqa: PLC0415
 
-    for number in range(5):
-        old(f"c-{number}")
+    old("first")
     with FaultProxy(server.url) as proxy, Conversations(proxy.url) as directory:
+        # the answer that is lost must not be that the script is unknown
+        assert directory.prune().pruned == 1
+        for number in range(5):
+            old(f"c-{number}")
         assert directory.count() == 5
         proxy.lose_replies(1, when=named("EVALSHA", "EVAL"))
         report = directory.prune()
