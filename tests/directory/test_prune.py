@@ -19,6 +19,7 @@ from redis_memory import (
     PruneReport,
     snapshot,
 )
+from redis_memory.archives import Archive
 from tests.directory.conftest import Begin
 from tests.directory.faces import Faces
 from tests.directory.test_index import ODD_IDS, entries
@@ -185,6 +186,38 @@ def test_what_cannot_be_archived_is_not_deleted(
     assert report.ids == ("good",)
     assert [one.where for one in report.damaged] == ["bad"]
     assert open_directory(server.url).exists("bad")
+
+
+def test_two_runs_may_append_to_one_archive(tmp_path: Path) -> None:
+    """Neither writes into the lines of the other, whichever is on the disk first."""
+    path = tmp_path / "archive"
+    lines = [[b"%b%d%b\n" % (mark, at, mark * 999) for at in range(50)] for mark in (b"a", b"b")]
+    runs = [Archive(path, appends=True) for _ in lines]
+    for run in runs:
+        run.open()
+    for run, mine in zip(runs, lines, strict=True):
+        run.write(mine)
+    for run in runs:
+        run.finish()
+    assert path.read_bytes().splitlines(keepends=True) == [*lines[0], *lines[1]]
+
+
+def test_half_a_line_of_another_run_harms_none_of_this_one(
+    open_directory: Faces, old: Old, url: str, tmp_path: Path
+) -> None:
+    """Also when that one is killed in the middle of this one."""
+    for number in range(6):
+        old(f"c-{number}")
+    archive = tmp_path / "archive"
+
+    def die(_: PruneReport) -> None:
+        with archive.open("ab") as file:
+            file.write(b'{"redis_memory":1,"id":"half')
+
+    directory = open_directory(url)
+    assert directory.prune(archive_to=archive, batch=2, progress=die).pruned == 6
+    loaded = directory.load(archive)
+    assert (loaded.created, len(loaded.damaged)) == (6, 3)
 
 
 def test_a_run_that_was_killed_can_be_repeated(
