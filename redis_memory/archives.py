@@ -45,6 +45,8 @@ class Archive:
         try:
             if self._appends:
                 self._file = self._path.open("a+b", buffering=0)
+                # a file that is new is found after a crash once its folder is synced, too
+                _sync_folder(self._path)
             elif self._path.exists() and not self._path.is_file():
                 # a device or a pipe: a file must not take its place
                 self._file = self._path.open("wb")
@@ -102,11 +104,7 @@ class Archive:
             if self._part is not None:
                 self._part.replace(self._path)
                 self._part = None
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                _sync(folder)
-            finally:
-                os.close(folder)
+            _sync_folder(self._path)
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -139,6 +137,14 @@ def _sync(descriptor: int) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:  # a pipe or a device has nothing that could be synced
             raise
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        _sync(folder)
+    finally:
+        os.close(folder)
 
 
 def _unwritable(path: Path | None, error: OSError) -> ArchiveError:

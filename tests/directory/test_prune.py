@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -186,6 +187,25 @@ def test_what_cannot_be_archived_is_not_deleted(
     assert report.ids == ("good",)
     assert [one.where for one in report.damaged] == ["bad"]
     assert open_directory(server.url).exists("bad")
+
+
+def test_a_new_archive_is_in_its_folder_before_anything_is_deleted(
+    open_directory: Faces, old: Old, url: str, tmp_path: Path
+) -> None:
+    """A crash of the machine leaves no conversation without a line that can be found."""
+    old("c-1")
+    sync, synced = os.fsync, list[int]()
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    def told(_: PruneReport) -> None:
+        assert synced == [tmp_path.stat().st_ino, (tmp_path / "archive").stat().st_ino]
+
+    with patch("os.fsync", noted):
+        report = open_directory(url).prune(archive_to=tmp_path / "archive", progress=told)
+    assert report.pruned == 1
 
 
 def test_two_runs_may_append_to_one_archive(tmp_path: Path) -> None:
