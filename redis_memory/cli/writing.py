@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -39,13 +40,20 @@ def set_attribute(
 
 def _parsed(text: str) -> Any:
     try:
-        return from_json(json.loads(text, parse_constant=_refused))
+        return from_json(json.loads(text, parse_constant=_refused, parse_float=_finite))
     except CorruptValueError as error:
         raise typer.BadParameter(f"it is JSON, and stands for no value: {error}") from None
     except (ValueError, RecursionError):
         raise typer.BadParameter(
             "it is no JSON; a text has quotes of its own, '\"open\"', or --text"
         ) from None
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise CorruptValueError("a number that is too large")
+    return value
 
 
 def _refused(constant: str) -> NoReturn:

@@ -116,6 +116,8 @@ def test_wrong_usage_is_2(command: Commands, arguments: list[str], named: str) -
         ("rediss+cluster://:x@h1,h2", "rediss+cluster://***@h1,h2"),
         ("'unix://:x@/tmp/s' 'http://plain/'", "'unix://***@/tmp/s' 'http://plain/'"),
         ("unix:///s?PASSWORD=x&db=1", "unix:///s?PASSWORD=***&db=1"),
+        ("(redis://:it's@h)", "(redis://***@h)"),
+        ("'redis://h?password=it's&db=1'", "'redis://h?password=***&db=1'"),
         ("nothing: ann@example.org", "nothing: ann@example.org"),
     ],
 )

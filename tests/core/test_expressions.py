@@ -82,6 +82,7 @@ def test_what_is_missing_or_does_not_fit_is_not_so(text: str) -> None:
         "a" * 2000,
         "(" * 500 + ")" * 500,
         "x" + "\0",
+        "-" * 900 + "1",
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
@@ -94,6 +95,13 @@ def test_a_condition_says_which_attributes_it_needs() -> None:
     """So that no others are read."""
     assert Condition("len(messages) > 1 and exists(state)").names == {"messages", "state"}
     assert Condition(bool).names is None
+
+
+def test_an_attribute_may_be_called_as_a_function_is() -> None:
+    """`len` and `exists` are words of conditions only where they are called."""
+    found = {"len": [1, 2], "exists": "yes"}
+    assert Condition("len(len) == 2 and exists(exists)").names == {"len", "exists"}
+    assert Condition("len(len) == 2 and exists(exists) and exists == 'yes'")(found)
 
 
 def test_a_condition_is_text_or_a_function() -> None:
