@@ -130,16 +130,17 @@ def load(
                     one = parsed(line, directory.keyring)
                     whole = Whole(directory, one.values, one.created)
                     whole.lifetime = transfer.lifetime_from(one.lifetime)
+                    outcome = yield from transfer.store(
+                        directory,
+                        one.id,
+                        whole,
+                        replaces=on_existing == "replace",
+                        token=b"%b:%d" % (run, number),
+                    )
+                # the line itself, or a key by a foreign hand in its place
                 except (CorruptValueError, InvalidNameError, UnstorableValueError) as error:
                     damaged.append(Damaged(f"line {number}", str(error)))
                     continue
-                outcome = yield from transfer.store(
-                    directory,
-                    one.id,
-                    whole,
-                    replaces=on_existing == "replace",
-                    token=b"%b:%d" % (run, number),
-                )
                 if outcome == "exists" and on_existing == "error":
                     raise ConversationExistsError(
                         f"line {number}: there is a conversation {one.id!r} already; "

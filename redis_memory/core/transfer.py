@@ -13,7 +13,7 @@ from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.delivery import NEEDS_ANSWER
 from redis_memory.core.index import Candidate, Directory
 from redis_memory.core.keys import Keys, check_name, id_of, tag_of
-from redis_memory.core.lifetime import LONGEST_S
+from redis_memory.core.lifetime import LONGEST_S, NEVER
 from redis_memory.core.records import Life, Record, lives, records
 from redis_memory.core.schemas import SCHEMAS
 from redis_memory.core.scripts import SCRIPTS
@@ -187,10 +187,13 @@ def _whole(directory: Directory, record: Record, created: bytes) -> Whole:
 
 
 def lifetime_of(record: Record) -> tuple[bytes, bytes]:
-    """The lifetime of a conversation, and its end; both empty without one."""
+    """The lifetime of a conversation, and its end; both empty without one.
+
+    That none is to be given to it, whatever the settings of a worker say, is a lifetime too.
+    """
     get = record.fields.get
-    ends = get(b"_until", b"")
-    return (get(b"_ttl", b""), ends) if ends else (b"", b"")
+    ttl, ends = get(b"_ttl", b""), get(b"_until", b"")
+    return (ttl, ends) if ends or ttl == NEVER else (b"", b"")
 
 
 def rename(directory: Directory, source: str, target: str, *, replaces: bool = False) -> Flow[None]:
@@ -266,4 +269,5 @@ def lifetime_ms(stored: bytes) -> int:
 
 def lifetime_from(stored: bytes) -> tuple[bytes, bytes]:
     """A lifetime that begins when it is stored; empty without one."""
-    return (stored, b"") if stored and lifetime_ms(stored) else (b"", b"")
+    is_one = stored == NEVER or (stored and lifetime_ms(stored))
+    return (stored if is_one else b""), b""

@@ -78,7 +78,9 @@ end
 local created = ARGV[3] ~= '' and ARGV[3] or begun
 local last = format('%013x', version)
 call('HSET', memory, '_version', last, '_created', created, '_restored', ARGV[1] .. ' ' .. last)
-if ARGV[4] ~= '' then
+if ARGV[4] == 'e0' then  -- none, whatever the settings of a worker say
+  call('HSET', memory, '_ttl', ARGV[4])
+elseif ARGV[4] ~= '' then
   local ends = ARGV[5]
   if ends == '' then
     ends = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(string.sub(ARGV[4], 2)))
