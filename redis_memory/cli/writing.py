@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import redis_memory
 from redis_memory.cli import options
-from redis_memory.cli.opening import opened
+from redis_memory.cli.opening import opened, standard_input
 from redis_memory.core.tagged import from_json
 from redis_memory.errors import CorruptValueError
 
@@ -28,7 +27,9 @@ def set_attribute(
     prefix: options.Prefix = None,
 ) -> None:
     """Give an attribute a value, now or not at all. A conversation that is not there is begun."""
-    given = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if value == "-" else value
+    given = value
+    if value == "-":
+        given = standard_input().read().decode("utf-8", "surrogateescape")
     stored = given if as_text else _parsed(given)
     with (
         opened(conversation_id, url, prefix) as memory,

@@ -175,6 +175,22 @@ def test_closed_streams_are_no_fault(command: Commands, begin: Begin, closed: st
     assert (listed.returncode, listed.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", ["set a topic -", "import -"])
+def test_input_that_is_closed_is_1(command: Commands, begin: Begin, arguments: str) -> None:
+    """Nothing is taken for an empty file, or for a text."""
+    begin("a")
+    outcome = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m redis_memory {arguments} <&-', sys.executable],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = "redis-memory: cannot read standard input: it is closed\n"
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (1, "", told)
+    assert command.good("get", "a", "topic").out == "billing\n"
+
+
 def test_without_the_extra_it_is_named() -> None:
     """Who has no typer is told what to install."""
     program = "import sys; sys.modules['typer'] = None; import redis_memory.__main__"

@@ -179,14 +179,17 @@ def test_an_archive_that_cannot_be_written_deletes_nothing(
 def test_what_cannot_be_archived_is_not_deleted(
     open_directory: Faces, old: Old, server: Server, tmp_path: Path
 ) -> None:
-    """It is named in the report."""
+    """It is named in the report, and a dry run tells of it already."""
     old("bad", topic="billing")
     old("good")
     server.client().hset("memory:{bad}", "topic", "rubbish")
-    report = open_directory(server.url).prune(archive_to=tmp_path / "archive")
-    assert report.ids == ("good",)
-    assert [one.where for one in report.damaged] == ["bad"]
-    assert open_directory(server.url).exists("bad")
+    directory = open_directory(server.url)
+    for dry_run in (True, False):
+        report = directory.prune(archive_to=tmp_path / "archive", dry_run=dry_run)
+        assert report.ids == ("good",)
+        assert [one.where for one in report.damaged] == ["bad"]
+        assert (tmp_path / "archive").exists() is not dry_run
+    assert directory.exists("bad")
 
 
 def test_a_new_archive_is_in_its_folder_before_anything_is_deleted(
