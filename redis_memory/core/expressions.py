@@ -26,6 +26,11 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.In: lambda part, whole: part in whole,
     ast.NotIn: lambda part, whole: part not in whole,
 }
+_KINDS: dict[type[ast.expr], type[list[Any] | tuple[Any, ...] | set[Any]]] = {
+    ast.List: list,
+    ast.Tuple: tuple,
+    ast.Set: set,
+}
 _FORMS = (
     "names of attributes, constants, `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `is`, "
     "`and`, `or`, `not`, "
@@ -133,7 +138,7 @@ def _value(  # noqa: C901, PLR0911 - one for each form
         case ast.Name():
             return attributes.get(node.id, MISSING)
         case ast.List() | ast.Tuple() | ast.Set():
-            return [_value(part, attributes) for part in node.elts]
+            return _safely(_KINDS[type(node)], [_value(part, attributes) for part in node.elts])
         case ast.Subscript():
             return _item(_value(node.value, attributes), _value(node.slice, attributes))
         case ast.BoolOp():

@@ -14,6 +14,9 @@ FOUND: dict[str, Any] = {
     "messages": ["a", "b"],
     "profile": {"tone": "formal", "age": None},
     "none": None,
+    "pair": (1, 2),
+    "tags": {1, 2},
+    "grid": {(1, 2): "x"},
 }
 
 
@@ -37,6 +40,12 @@ FOUND: dict[str, Any] = {
         "not exists(missing)",
         "messages",
         "turns > -1",
+        "pair == (1, 2)",
+        "pair != [1, 2]",
+        "messages == ['a', 'b']",
+        "tags == {2, 1}",
+        "grid[(1, 2)] == 'x'",
+        "turns in {3, missing}",
     ],
 )
 def test_what_is_so_is_true(text: str) -> None:
@@ -57,6 +66,8 @@ def test_what_is_so_is_true(text: str) -> None:
         "none['x'] is None",
         "missing is None",
         "-state == 1",
+        "turns in {messages}",
+        "messages in {1}",
         "none",
     ],
 )
