@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -43,8 +44,9 @@ class Archive:
             return
         try:
             if self._appends:
-                self._file = self._path.open("a+b")
-                self._end_line()
+                self._file = self._path.open("a+b", buffering=0)
+                # a file that is new is found after a crash once its folder is synced, too
+                _sync_folder(self._path)
             elif self._path.exists() and not self._path.is_file():
                 # a device or a pipe: a file must not take its place
                 self._file = self._path.open("wb")
@@ -58,16 +60,25 @@ class Archive:
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
-    def _end_line(self) -> None:
-        """A run that was interrupted may have left half a line."""
-        if self._file.tell() > 0:
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
+    def _append(self, lines: Sequence[bytes]) -> None:
+        """Write lines that no other run writes into."""
+        with _alone(self._file):
+            rest = memoryview(b"".join(lines))
+            # a run that was interrupted may have left half a line, also since this one began
+            if self._file.seek(0, os.SEEK_END) > 0:
+                self._file.seek(-1, os.SEEK_END)
+                if self._file.read(1) != b"\n":
+                    rest = memoryview(b"\n" + rest)
+            while rest:
+                rest = rest[self._file.write(rest) :]
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Write lines; with `sync` they are on the disk."""
         try:
+            if self._appends and self._path is not None:
+                self._append(lines)
+                self.bytes += sum(map(len, lines))
+                return
             for line in lines:
                 self._file.write(line.decode("ascii") if self._is_text else line)
                 self.bytes += len(line)
@@ -93,11 +104,7 @@ class Archive:
             if self._part is not None:
                 self._part.replace(self._path)
                 self._part = None
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                _sync(folder)
-            finally:
-                os.close(folder)
+            _sync_folder(self._path)
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -112,12 +119,32 @@ class Archive:
             self._part = None
 
 
+@contextmanager
+def _alone(file: IO[bytes]) -> Iterator[None]:
+    """Keep other runs out meanwhile."""
+    with suppress(OSError):  # not every file system has locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def _sync(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno != errno.EINVAL:  # a pipe or a device has nothing that could be synced
             raise
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        _sync(folder)
+    finally:
+        os.close(folder)
 
 
 def _unwritable(path: Path | None, error: OSError) -> ArchiveError:

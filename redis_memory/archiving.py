@@ -12,7 +12,7 @@ from redis_memory.core.calls import Course, Errand
 from redis_memory.core.index import Directory
 from redis_memory.core.keys import id_of, tag_of
 from redis_memory.core.lines import Damaged, lines_of, parsed
-from redis_memory.core.listing import candidates
+from redis_memory.core.listing import active_since, candidates
 from redis_memory.core.records import Record, records
 from redis_memory.core.search import Search
 from redis_memory.core.transfer import OnExisting, Whole
@@ -63,22 +63,18 @@ def export(
                     )
             written += yield from _written(directory, archive, read, damaged)
             _told(progress, written)
-        # what was active meanwhile has moved behind: it is written again, as it is then
-        begun_us = yield from directory.now_us()
-        searches = [] if ids is not None else [Search("oldest", idle_us=0, now_us=begun_us)]
-        while searches:
-            search = searches.pop()
+        if ids is None:
+            begun_us = yield from directory.now_us()
+            search = Search("oldest", idle_us=0, now_us=begun_us)
             while some := (yield from candidates(directory, search, FEW)):
                 search.position = (some[-1].score, some[-1].tag)
-                read = yield from records(directory.keys, [one.tag for one in some])
-                there = [record for record in read if record.life is not None]
-                written += yield from _written(directory, archive, there, damaged)
+                written += yield from _there(directory, archive, [one.tag for one in some], damaged)
                 _told(progress, written)
-            if search.now_us == begun_us:
-                now_us = yield from directory.now_us()
-                last = Search("oldest", idle_us=0, now_us=now_us)
-                last.position = (begun_us, b"\xff")
-                searches = [last] if now_us > begun_us else []
+            # what was active meanwhile has moved behind: it is written again, as it is then
+            moved = yield from active_since(directory, begun_us)
+            for at in range(0, len(moved), FEW):
+                written += yield from _there(directory, archive, moved[at : at + FEW], damaged)
+                _told(progress, written)
         yield Errand(archive.finish)
     finally:
         archive.leave()
@@ -93,6 +89,14 @@ def _told(progress: Callable[[int], object] | None, count: int) -> None:
 def _tags(ids: Sequence[str]) -> Iterable[list[bytes]]:
     tags = [tag_of(one) for one in ids]
     return [tags[at : at + FEW] for at in range(0, len(tags), FEW)]
+
+
+def _there(
+    directory: Directory, archive: Archive, tags: Sequence[bytes], damaged: list[Damaged]
+) -> Course[int]:
+    read = yield from records(directory.keys, tags)
+    there = [record for record in read if record.life is not None]
+    return (yield from _written(directory, archive, there, damaged))
 
 
 def _written(
@@ -116,7 +120,8 @@ def load(
     counts = {"created": 0, "replaced": 0, "exists": 0}
     damaged: list[Damaged] = []
     run = transfer.new_run()
-    now_us = yield from directory.now_us()
+    # a file without lines is not loaded either while the server is away
+    yield from directory.now_us()
     try:
         yield Errand(lines.open)
         while some := (yield Errand(lines.next)):
@@ -124,17 +129,18 @@ def load(
                 try:
                     one = parsed(line, directory.keyring)
                     whole = Whole(directory, one.values, one.created)
-                    whole.lifetime = transfer.lifetime_from(one.lifetime, now_us)
+                    whole.lifetime = transfer.lifetime_from(one.lifetime)
+                    outcome = yield from transfer.store(
+                        directory,
+                        one.id,
+                        whole,
+                        replaces=on_existing == "replace",
+                        token=b"%b:%d" % (run, number),
+                    )
+                # the line itself, or a key by a foreign hand in its place
                 except (CorruptValueError, InvalidNameError, UnstorableValueError) as error:
                     damaged.append(Damaged(f"line {number}", str(error)))
                     continue
-                outcome = yield from transfer.store(
-                    directory,
-                    one.id,
-                    whole,
-                    replaces=on_existing == "replace",
-                    token=b"%b:%d" % (run, number),
-                )
                 if outcome == "exists" and on_existing == "error":
                     raise ConversationExistsError(
                         f"line {number}: there is a conversation {one.id!r} already; "

@@ -146,7 +146,8 @@ class Conversations:
         leaves both; the old one is deleted last.
 
         Raises:
-            As `copy`.
+            As `copy`. ConversationExistsError also when others change both meanwhile: both are
+            there then.
 
         Cost: eight round trips, O(size).
         """

@@ -114,8 +114,9 @@ def prune(
         while some := (yield from candidates(directory, search, batch)):
             search.position = (some[-1].score, some[-1].tag)
             tally.examined += len(some)
-            chosen = yield from _chosen(directory, search, spared, some, tally, reads_all=writes)
-            if archive is not None and writes:
+            reads_all = archive is not None
+            chosen = yield from _chosen(directory, search, spared, some, tally, reads_all=reads_all)
+            if archive is not None:
                 chosen = yield from _archived(directory, archive, chosen, tally)
             yield from _removed(directory, search.now_us, chosen, tally)
             if progress is not None:
@@ -191,16 +192,16 @@ def _is_to_go(
 def _archived(
     directory: Directory, archive: Archive, chosen: list[_Chosen], tally: _Tally
 ) -> Course[list[_Chosen]]:
-    """Those that are on the disk now."""
+    """Those that are on the disk now; of a dry run those that could be."""
     lines, written, damaged = lines_of(
         directory, (one.record for one in chosen if one.record is not None)
     )
     tally.damaged += damaged
     tally.kept += len(chosen) - len(written)
-    if lines:
+    if lines and not tally.dry_run:
         yield Errand(partial(archive.write, lines))
         yield Errand(archive.sync)
-    tally.archived += len(lines)
+        tally.archived += len(lines)
     are_safe = {record.tag for record in written}
     return [one for one in chosen if one.tag in are_safe]
 
@@ -224,7 +225,7 @@ def _removed(
         ]
         replies = yield from together(calls, _PACKET)
         again: list[_Chosen] = []
-        for one, reply in zip(left, replies, strict=True):
+        for one, asked, reply in zip(left, calls, replies, strict=True):
             if isinstance(reply, RedisMemoryError):
                 tally.damaged.append(Damaged(id_of(one.tag), str(reply)))
                 tally.kept += 1
@@ -233,7 +234,8 @@ def _removed(
             if outcome == b"undeclared":
                 containers[one.tag] = [*containers[one.tag], *names]
                 again.append(one)
-            elif outcome == b"ok":
+            elif outcome == b"ok" or (outcome == b"gone" and asked.attempts > 1):
+                # deleted just now, or by the call whose answer was lost
                 tally.ids.append(id_of(one.tag))
                 tally.bytes_freed += size
                 gone.append(one)

@@ -10,7 +10,7 @@ import typer
 
 from redis_memory.cli import options
 from redis_memory.cli.failures import FAILED
-from redis_memory.cli.opening import listed
+from redis_memory.cli.opening import listed, standard_input
 from redis_memory.cli.output import ClosedPipeError, counted, say, say_json, size, tell
 from redis_memory.cli.progress import Progress
 from redis_memory.errors import ArchiveError
@@ -77,7 +77,7 @@ def import_file(
     as_json: options.AsJson = False,
 ) -> None:
     """Store the conversations of an archive. `export` and `prune --archive` write such files."""
-    source: Any = sys.stdin.buffer if file == _STANDARD else file
+    source = standard_input() if file == _STANDARD else file
     with listed(url, prefix) as directory, Progress() as bar:
         report = directory.load(
             source, on_existing, progress=lambda count: bar.at(f"{count:,} loaded", count)

@@ -22,8 +22,8 @@ UNREACHABLE: Final = 3
 UNKNOWN: Final = 4
 
 # Who is let in to a server stands between `://` and the last `@`, or in the query.
-_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s'\"]*@", re.IGNORECASE)
-_QUERY = re.compile(r"\b(password=)[^&\s'\"]*", re.IGNORECASE)
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)\S*@", re.IGNORECASE)
+_QUERY = re.compile(r"\b(password=)[^&\s]*", re.IGNORECASE)
 
 
 class UnknownAttributeError(RedisMemoryError, LookupError):

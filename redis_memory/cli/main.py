@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # whoever started it has closed it
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as it runs
+        stream: Any = getattr(sys, name)
+        # whatever the locale says: data is UTF-8 anyway, and a table must not fail for an id
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     said = _speak_plainly()
     try:
         return run(sys.argv[1:] if arguments is None else arguments, said)

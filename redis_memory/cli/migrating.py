@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from redis_memory.errors import ConfigurationError, OfflineError, RedisMemoryError
+from redis_memory.cli import options
+from redis_memory.cli.failures import FAILED
+from redis_memory.cli.output import printable, say, say_json, tell
+from redis_memory.cli.progress import Progress
 
 if TYPE_CHECKING:
     from redis_memory.migration import MigrationReport
 
 # what `migrate` takes for it as well
 _OLD_PREFIX: Final = "memory:"
-_FAILED, _WRONG, _UNREACHABLE = 1, 2, 3
 
 
 def migrate_command(
@@ -61,9 +62,7 @@ def migrate_command(
             "REDIS_MEMORY_TIMEOUT_S, or 5."
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Tell it as JSON, with every key that was left alone.")
-    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Bring what redis-memory 0.2 to 0.4 or synced-memory has stored; a dry run without --yes.
 
@@ -72,10 +71,8 @@ def migrate_command(
     """
     from redis_memory.migration import migrate  # noqa: PLC0415 - the others start sooner without it
 
-    options: dict[str, Any] = {"progress": _tell} if sys.stderr.isatty() else {}
-    if timeout_s is not None:
-        options["timeout_s"] = timeout_s
-    try:
+    given: dict[str, Any] = {} if timeout_s is None else {"timeout_s": timeout_s}
+    with Progress() as bar:
         report = migrate(
             source,
             target,
@@ -85,46 +82,35 @@ def migrate_command(
             dry_run=not yes,
             delete_old=delete_old,
             on_existing=on_existing,
-            **options,
+            progress=lambda done, of: bar.at(f"{done:,} of {of:,} keys", done),
+            **given,
         )
-    except RedisMemoryError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(_code_of(error)) from None
-    typer.echo(json.dumps(asdict(report)) if as_json else _told(report, delete_old=delete_old))
+    if as_json:
+        say_json(asdict(report))
+    else:
+        for line in _told(report, delete_old=delete_old):
+            say(line)
+        if report.dry_run:
+            tell("nothing was changed: add --yes to do it")
     if report.damaged:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(FAILED)
 
 
-def _code_of(error: RedisMemoryError) -> int:
-    if isinstance(error, OfflineError):
-        return _UNREACHABLE
-    return _WRONG if isinstance(error, ConfigurationError) else _FAILED
-
-
-def _tell(done: int, of: int) -> None:
-    """How far it has come, on a terminal: one line that is written over."""
-    typer.echo(f"\r{done} of {of} keys", err=True, nl=done == of)
-
-
-def _told(report: MigrationReport, *, delete_old: bool) -> str:
-    """A report for people. Keys are escaped: one may hold what moves the cursor."""
+def _told(report: MigrationReport, *, delete_old: bool) -> Iterator[str]:
+    """A report for people."""
     would = "would be " if report.dry_run else ""
     attributes = (report.brought, len(report.replaced), report.known)
     places = (len(report.ids), report.of_prefix, report.bytes)
-    lines = [
-        f"{report.keys} keys found",
-        "{0} attributes {3}brought, {1} {3}replaced, {2} brought before".format(*attributes, would),
-        "{} conversations, {} attributes of the whole prefix, {} bytes".format(*places),
-    ]
+    yield f"{report.keys} keys found"
+    yield "{0} attributes {3}brought, {1} {3}replaced, {2} brought before".format(
+        *attributes, would
+    )
+    yield "{} conversations, {} attributes of the whole prefix, {} bytes".format(*places)
     if delete_old:
-        lines.append(f"{report.deleted} old keys {would}deleted")
-    lines += [f"replaced: {_shown(key)}: the old value wins" for key in report.replaced]
-    lines += [f"not deleted: {_shown(key)}: changed meanwhile" for key in report.changed]
-    lines += [f"{one.kind}: {_shown(one.key)}: {one.reason}" for one in report.skipped]
-    if report.dry_run:
-        lines.append("nothing was changed: give --yes to do it")
-    return "\n".join(lines)
-
-
-def _shown(key: str) -> str:
-    return key if key.isprintable() else ascii(key)
+        yield f"{report.deleted} old keys {would}deleted"
+    for key in report.replaced:
+        yield f"replaced: {printable(key)}: the old value wins"
+    for key in report.changed:
+        yield f"not deleted: {printable(key)}: changed meanwhile"
+    for one in report.skipped:
+        yield f"{one.kind}: {printable(one.key)}: {one.reason}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import IO, TYPE_CHECKING, Any
 
 import redis_memory
 from redis_memory.cli.failures import UnknownAttributeError
@@ -24,6 +25,20 @@ def opened(conversation_id: str, url: str | None, prefix: str | None) -> Convers
     return redis_memory.ConversationMemory(
         conversation_id, url, prefix=prefix, journal=None, read_mode="strong"
     )
+
+
+def standard_input() -> IO[bytes]:
+    """What is piped in.
+
+    Raises:
+        OSError: Whoever started the command has closed it.
+    """
+    # it is None then, which its type does not say
+    given: Any = sys.stdin
+    if given is None:
+        raise OSError("cannot read standard input: it is closed")
+    piped: IO[bytes] = given.buffer
+    return piped
 
 
 def value_of(memory: ConversationMemory, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import quote
 
 import typer
 
@@ -68,7 +69,7 @@ def _describe(place: Path, *, as_json: bool) -> None:
         say_facts(
             [
                 ("folder", found.folder),
-                ("url", f"embedded://{found.folder}"),
+                ("url", f"embedded://{quote(found.folder)}"),
                 ("server", found.server),
                 ("process", str(found.process)),
                 ("running for", f"{found.uptime_s} s"),

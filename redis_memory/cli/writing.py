@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
+import math
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import redis_memory
 from redis_memory.cli import options
-from redis_memory.cli.opening import opened
+from redis_memory.cli.opening import opened, standard_input
 from redis_memory.core.tagged import from_json
 from redis_memory.errors import CorruptValueError
 
@@ -27,7 +27,9 @@ def set_attribute(
     prefix: options.Prefix = None,
 ) -> None:
     """Give an attribute a value, now or not at all. A conversation that is not there is begun."""
-    given = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if value == "-" else value
+    given = value
+    if value == "-":
+        given = standard_input().read().decode("utf-8", "surrogateescape")
     stored = given if as_text else _parsed(given)
     with (
         opened(conversation_id, url, prefix) as memory,
@@ -39,13 +41,20 @@ def set_attribute(
 
 def _parsed(text: str) -> Any:
     try:
-        return from_json(json.loads(text, parse_constant=_refused))
+        return from_json(json.loads(text, parse_constant=_refused, parse_float=_finite))
     except CorruptValueError as error:
         raise typer.BadParameter(f"it is JSON, and stands for no value: {error}") from None
     except (ValueError, RecursionError):
         raise typer.BadParameter(
             "it is no JSON; a text has quotes of its own, '\"open\"', or --text"
         ) from None
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise CorruptValueError("a number that is too large")
+    return value
 
 
 def _refused(constant: str) -> NoReturn:

@@ -38,23 +38,29 @@ def accompany(state: State, change: Call) -> None:
 def _entry(state: State) -> Call:
     keys = state.directory
     head = Head.script(SCRIPTS["enter"], (keys.index, keys.expiring))
+    known = _known(state)
+    return Entering(head, state.keys.tag, b"" if known is None else b"%d" % known)
+
+
+def _known(state: State) -> int | None:
+    """The milliseconds of the lifetime, as far as this process knows."""
     known = state.writer.lifetime_ms
     if known is None and state.lifetime:
         known = lifetime.milliseconds(state.lifetime)
-    return Entering(head, state.keys.tag, b"" if known is None else b"%d" % known)
+    return known
 
 
 def accompanied(state: State, change: Call) -> Flow[None]:
     """Take note of how that went; a change succeeds or fails by itself.
 
-    No round trip, but for a lifetime that this process did not know of.
+    No round trip, but for a lifetime other than this process knew of.
     """
     *_, answer = change.answers
     for refusal in change.answers:
         if isinstance(refusal, RedisMemoryError):
             _tell(state, refusal)
     change.companions = ()
-    known = state.writer.lifetime_ms
+    entered = _known(state)
     state.writer.due_s = monotonic() + lifetime.EVERY_S
     with suppress(RedisMemoryError):
         if not isinstance(answer, RedisMemoryError):
@@ -63,8 +69,10 @@ def accompanied(state: State, change: Call) -> Flow[None]:
             state.writer.due_s = monotonic() + min(
                 lifetime.EVERY_S, state.writer.lifetime_ms / 10_000
             )
-            if known is None and not state.lifetime and state.conversation_id is not None:
-                yield _entry(state)
+        told = state.writer.lifetime_ms
+        is_news = told is not None and told != (entered or 0)
+        if is_news and state.conversation_id is not None:
+            yield _entry(state)
 
 
 def _tell(state: State, refusal: RedisMemoryError) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from redis_memory.core.conflicts import MISSING
@@ -13,6 +13,7 @@ Attributes = Mapping[str, Any]
 Predicate = Callable[[Attributes], object]
 
 _LONGEST: Final = 1000
+_DEEPEST: Final = 100
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -24,6 +25,11 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.IsNot: operator.is_not,
     ast.In: lambda part, whole: part in whole,
     ast.NotIn: lambda part, whole: part not in whole,
+}
+_KINDS: dict[type[ast.expr], type[list[Any] | tuple[Any, ...] | set[Any]]] = {
+    ast.List: list,
+    ast.Tuple: tuple,
+    ast.Set: set,
 }
 _FORMS = (
     "names of attributes, constants, `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `is`, "
@@ -48,8 +54,7 @@ class Condition:
         self.names: Collection[str] | None = None
         if isinstance(given, str):
             tree = _parsed(given)
-            self.names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-            self.names -= {"len", "exists"}
+            self.names = set(_names(tree))
             self._test: Predicate = lambda attributes: _value(tree, attributes)
         elif callable(given):
             self._test = given
@@ -65,6 +70,21 @@ class Condition:
         return found is not MISSING and bool(found)
 
 
+def _names(tree: ast.expr) -> Iterator[str]:
+    """The attributes that it looks at; one may be called `len`."""
+    nodes = list(ast.walk(tree))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    return (node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called)
+
+
+def _is_deep(tree: ast.AST) -> bool:
+    """Are there more levels than can be evaluated whoever calls?"""
+    level, depth = [tree], 0
+    while level and depth <= _DEEPEST:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+    return bool(level)
+
+
 def _parsed(text: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise ValueError(f"a condition has at most {_LONGEST} characters")
@@ -72,6 +92,8 @@ def _parsed(text: str) -> ast.expr:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"cannot understand the condition {text!r}") from error
+    if _is_deep(tree):
+        raise ValueError(f"a condition has at most {_DEEPEST} levels")
     for node in ast.walk(tree):
         if not _is_allowed(node):
             kind = type(node).__name__
@@ -116,7 +138,7 @@ def _value(  # noqa: C901, PLR0911 - one for each form
         case ast.Name():
             return attributes.get(node.id, MISSING)
         case ast.List() | ast.Tuple() | ast.Set():
-            return [_value(part, attributes) for part in node.elts]
+            return _safely(_KINDS[type(node)], [_value(part, attributes) for part in node.elts])
         case ast.Subscript():
             return _item(_value(node.value, attributes), _value(node.slice, attributes))
         case ast.BoolOp():

@@ -82,6 +82,7 @@ class Directory:
 
     def sweep(self, now_us: int) -> Flow[None]:
         """Forget the conversations whose lifetime is over. One round trip when there are none."""
+        before: list[bytes] = []
         while True:
             asked = Call(
                 Head(b"ZRANGEBYSCORE", self.keys.expiring),
@@ -89,13 +90,15 @@ class Directory:
                 b"%d" % now_us,
                 *(b"LIMIT", b"0", b"%d" % _PAGE),
             )
-            tags = yield asked
-            if not tags:
+            tags: list[bytes] = yield asked
+            if not tags or tags == before:
                 return
+            before = tags
             found = yield from lives(self.keys, tags)
             is_done = yield from self.tidy(
                 [
-                    Candidate(tag, int(AT_ANY_TIME) if life is None else 0, life)
+                    # who has begun one anew since then has entered it before
+                    Candidate(tag, now_us if life is None else 0, life)
                     for tag, life in zip(tags, found, strict=True)
                 ]
             )

@@ -22,6 +22,8 @@ EVERY_S: Final = 1.0
 
 _SHORTEST_S = 0.001
 LONGEST_S = 100 * 366 * 86400
+# It was taken away by `expire`, so settings give none.
+NEVER: Final = b"e0"
 
 
 def checked(ttl_s: float | None) -> int:

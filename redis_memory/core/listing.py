@@ -109,6 +109,16 @@ def candidates(directory: Directory, search: Search, most: int) -> Flow[list[Can
         search.position = (every[-1].score, every[-1].tag)
 
 
+def active_since(directory: Directory, since_us: int) -> Flow[list[bytes]]:
+    """The ids, as they stand in keys, whose entries have moved behind a score, at one moment.
+
+    Who goes through the entries in parts may miss one that moves ahead of each of them.
+    """
+    asked = Call(Head(b"ZRANGEBYSCORE", directory.keys.index), b"(%d" % since_us, b"+inf")
+    tags: list[bytes] = yield asked
+    return [tag for tag in tags if _id(tag)]
+
+
 def _rows(directory: Directory, search: Search, most: int) -> Flow[list[tuple[bytes, int]]]:
     """Entries behind the position of a search."""
     low, high = search.bounds()

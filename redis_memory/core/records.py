@@ -25,7 +25,8 @@ LATEST_US: Final = 9_000_000_000_000_000
 def together(calls: Sequence[Call], most: int = PACKET) -> Flow[list[Any]]:
     """Send calls that do not depend on each other, `most` in a packet; their replies in order.
 
-    A refusal is a reply: an exception that is not raised.
+    A refusal is a reply: an exception that is not raised. `attempts` of each is how often it may
+    have been sent.
 
     Raises:
         OfflineError: The server is away, or one of them was not served.
@@ -38,6 +39,8 @@ def together(calls: Sequence[Call], most: int = PACKET) -> Flow[list[Any]]:
         for answer in packet.answers:
             if isinstance(answer, OfflineError):
                 raise answer
+        for one in packet.companions:
+            one.attempts = max(one.attempts, packet.attempts)
         replies += packet.answers
     return replies
 

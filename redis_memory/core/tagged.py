@@ -113,9 +113,13 @@ def from_json(form: Any) -> Any:
     """
     try:
         return _value(form)
-    except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
-        if isinstance(error, CorruptValueError):
-            raise
+    except CorruptValueError:
+        raise
+    # AttributeError: a number where a text is expected
+    except (
+        *(ValueError, TypeError, AttributeError),
+        *(ArithmeticError, LookupError, RecursionError),
+    ) as error:
         raise CorruptValueError(f"no value: {type(error).__name__}") from None
 
 

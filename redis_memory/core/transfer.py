@@ -11,10 +11,9 @@ from typing import Any, Literal
 from redis_memory.core import contents, flows
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.delivery import NEEDS_ANSWER
-from redis_memory.core.directory import AT_ANY_TIME
 from redis_memory.core.index import Candidate, Directory
 from redis_memory.core.keys import Keys, check_name, id_of, tag_of
-from redis_memory.core.lifetime import LONGEST_S
+from redis_memory.core.lifetime import LONGEST_S, NEVER
 from redis_memory.core.records import Life, Record, lives, records
 from redis_memory.core.schemas import SCHEMAS
 from redis_memory.core.scripts import SCRIPTS
@@ -68,7 +67,7 @@ Stored = Literal["created", "replaced", "exists"]
 
 
 def new_run() -> bytes:
-    """The name of a run that stores conversations; it may replace what it has stored itself."""
+    """The name of a run: it may replace what it has stored itself, and nobody has changed since."""
     return os.urandom(8).hex().encode()
 
 
@@ -87,24 +86,25 @@ def store(
     """
     keys = Keys(directory.prefix, conversation_id)
     ttl_ms = lifetime_ms(whole.lifetime[0]) if whole.lifetime[0] else 0
-    yield Call(Head.script(SCRIPTS["enter"], _index(directory)), keys.tag, b"%d" % ttl_ms)
+    entering = Head.script(SCRIPTS["enter"], _index(directory))
+    entered = yield Call(entering, keys.tag, b"%d" % ttl_ms)
+    token = token or new_run() + b":1"
     stored = yield from _restored(directory, keys, whole, replaces=replaces, token=token)
     if stored == "exists":
-        # it was not active, as its entry says now
+        # it was not active, as its entry says now; who enters it since then has a newer score
         (life,) = yield from lives(directory.keys, [keys.tag])
-        yield from directory.tidy([Candidate(keys.tag, int(AT_ANY_TIME), life)])
+        yield from directory.tidy([Candidate(keys.tag, int(entered), life)])
     return stored
 
 
 def _restored(
-    directory: Directory, keys: Keys, whole: Whole, *, replaces: bool, token: bytes = b""
+    directory: Directory, keys: Keys, whole: Whole, *, replaces: bool, token: bytes
 ) -> Flow[Stored]:
     """The same without an entry. One round trip, and another one when it replaces containers."""
     declared = dict.fromkeys(whole.names)
     sealer, arguments = directory.sealer(keys.tag), whole.arguments
     if sealer is not None:
         arguments = list(restored_words(sealer, arguments))
-    token = token or new_run() + b":1"
     how = b"replace" if replaces else b"create"
     while True:
         every = (keys.memory, keys.stamps, *map(keys.content, declared))
@@ -163,12 +163,19 @@ def copy(directory: Directory, source: str, target: str, *, replaces: bool = Fal
 
 
 def _copied(
-    directory: Directory, record: Record, target: str, created: bytes, *, replaces: bool
+    directory: Directory,
+    record: Record,
+    target: str,
+    created: bytes,
+    *,
+    replaces: bool,
+    token: bytes = b"",
 ) -> Flow[None]:
     if record.tag == tag_of(target):
         raise ValueError("a conversation cannot take its own place")
     whole = _whole(directory, record, created)
-    if (yield from store(directory, target, whole, replaces=replaces)) == "exists":
+    stored = yield from store(directory, target, whole, replaces=replaces, token=token)
+    if stored == "exists":
         raise ConversationExistsError(f"there is a conversation {target!r} already")
 
 
@@ -180,31 +187,40 @@ def _whole(directory: Directory, record: Record, created: bytes) -> Whole:
 
 
 def lifetime_of(record: Record) -> tuple[bytes, bytes]:
-    """The lifetime of a conversation, and its end; both empty without one."""
+    """The lifetime of a conversation, and its end; both empty without one.
+
+    That none is to be given to it, whatever the settings of a worker say, is a lifetime too.
+    """
     get = record.fields.get
-    ends = get(b"_until", b"")
-    return (get(b"_ttl", b""), ends) if ends else (b"", b"")
+    ttl, ends = get(b"_ttl", b""), get(b"_until", b"")
+    return (ttl, ends) if ends or ttl == NEVER else (b"", b"")
 
 
 def rename(directory: Directory, source: str, target: str, *, replaces: bool = False) -> Flow[None]:
     """Give a conversation another id. What others change meanwhile comes with it.
 
     Raises:
-        UnknownConversationError, ConversationExistsError, CorruptValueError: As `copy`.
+        UnknownConversationError, ConversationExistsError, CorruptValueError: As `copy`. Also where
+            others change both meanwhile; both are there then.
         OfflineError: Others change it all the time; both are there then.
     """
     record, life = yield from read(directory, source)
-    yield from _copied(directory, record, target, life.created, replaces=replaces)
-    keys = Keys(directory.prefix, target)
-    for _ in range(_ATTEMPTS):
+    run, keys = new_run(), Keys(directory.prefix, target)
+    yield from _copied(
+        directory, record, target, life.created, replaces=replaces, token=run + b":0"
+    )
+    for attempt in range(1, _ATTEMPTS + 1):
         if (yield from remove(directory, record, life)) != b"active":
             yield from directory.life(target)
             return
         # as few round trips as can be: in each of them it may be changed again
         record, life = yield from read(directory, source, record)
-        yield from _restored(
-            directory, keys, _whole(directory, record, life.created), replaces=True
-        )
+        whole = _whole(directory, record, life.created)
+        token = b"%b:%d" % (run, attempt)
+        if (yield from _restored(directory, keys, whole, replaces=False, token=token)) == "exists":
+            raise ConversationExistsError(
+                f"others change {source!r} and {target!r} meanwhile: both are there"
+            )
     raise OfflineError(f"others change {source!r} all the time: it was copied, and is still there")
 
 
@@ -251,7 +267,7 @@ def lifetime_ms(stored: bytes) -> int:
     return int(found[1])
 
 
-def lifetime_from(stored: bytes, now_us: int) -> tuple[bytes, bytes]:
-    """A lifetime that begins now, and its end; both empty without one."""
-    ttl_ms = lifetime_ms(stored) if stored else 0
-    return (stored, b"%d" % (now_us // 1000 + ttl_ms)) if ttl_ms else (b"", b"")
+def lifetime_from(stored: bytes) -> tuple[bytes, bytes]:
+    """A lifetime that begins when it is stored; empty without one."""
+    is_one = stored == NEVER or (stored and lifetime_ms(stored))
+    return (stored if is_one else b""), b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from redis_memory.core.calls import Call, Course, Errand
 from redis_memory.errors import ClosedError
@@ -13,6 +13,22 @@ from redis_memory.link.steps import async_driven
 from redis_memory.settings import Settings
 
 T = TypeVar("T")
+
+
+# How long a task that is cancelled waits for its errand; a pipe may never be read.
+_PATIENCE_S: Final = 1.0
+
+
+async def _done(errand: Errand) -> Any:
+    """Do an errand in a thread; what it does is not undone while it is done."""
+    doing = asyncio.ensure_future(asyncio.to_thread(errand.work))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        done, _ = await asyncio.wait([doing], timeout=_PATIENCE_S)
+        for one in done:
+            one.exception()  # nobody asks for it any more
+        raise
 
 
 class AsyncDesk:
@@ -43,7 +59,7 @@ class AsyncDesk:
 
         async def do(step: Call | Errand) -> Any:
             if isinstance(step, Errand):
-                return await asyncio.to_thread(step.work)
+                return await _done(step)
             return await link.execute(step)
 
         try:

@@ -61,6 +61,7 @@ class Router:
             packet = Call(call.head, *call.arguments)
             packet.companions = [call.companions[at] for at in places]
             reply = yield self.lane(_key(packet.companions[0])).send, packet
+            call.attempts = max(call.attempts, packet.attempts)
             for at, answer in zip(places, packet.answers, strict=True):
                 answers[at] = answer
                 # moved, or about to: it was not served, and a call by itself is led there or waits

@@ -181,11 +181,11 @@ def test_a_terminal_gets_a_table_and_a_bar(
     """Drawn, with nothing taken for markup; elsewhere neither bar nor colour."""
     begin("[bold red]x[/]:smile:")
 
-    def on_a_terminal(*arguments: str) -> str:
+    def on_a_terminal(*arguments: str, **environment: str) -> str:
         own, its = pty.openpty()
         with subprocess.Popen(
             [sys.executable, "-m", "redis_memory", *arguments],
-            env={**command.environment, "TERM": "xterm", "COLUMNS": "200"},
+            env={**command.environment, "TERM": "xterm", "COLUMNS": "200", **environment},
             stdin=subprocess.DEVNULL,
             stdout=its,
             stderr=its,
@@ -201,6 +201,10 @@ def test_a_terminal_gets_a_table_and_a_bar(
     table = on_a_terminal("ls")
     assert "[bold red]x[/]:smile:" in table
     assert "\x1b[1mCONVERSATION" in table
+    # the locale of a terminal has nothing to do with the ids
+    begin("日本")
+    table = on_a_terminal("ls", PYTHONIOENCODING="ascii")
+    assert "日本" in table
     assert "looked at 3" in on_a_terminal("prune", "--yes")
     assert "\x1b" not in command.good("ls").out
 

@@ -116,6 +116,8 @@ def test_wrong_usage_is_2(command: Commands, arguments: list[str], named: str) -
         ("rediss+cluster://:x@h1,h2", "rediss+cluster://***@h1,h2"),
         ("'unix://:x@/tmp/s' 'http://plain/'", "'unix://***@/tmp/s' 'http://plain/'"),
         ("unix:///s?PASSWORD=x&db=1", "unix:///s?PASSWORD=***&db=1"),
+        ("(redis://:it's@h)", "(redis://***@h)"),
+        ("'redis://h?password=it's&db=1'", "'redis://h?password=***&db=1'"),
         ("nothing: ann@example.org", "nothing: ann@example.org"),
     ],
 )
@@ -171,6 +173,22 @@ def test_closed_streams_are_no_fault(command: Commands, begin: Begin, closed: st
         check=False,
     )
     assert (listed.returncode, listed.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", ["set a topic -", "import -"])
+def test_input_that_is_closed_is_1(command: Commands, begin: Begin, arguments: str) -> None:
+    """Nothing is taken for an empty file, or for a text."""
+    begin("a")
+    outcome = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m redis_memory {arguments} <&-', sys.executable],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = "redis-memory: cannot read standard input: it is closed\n"
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (1, "", told)
+    assert command.good("get", "a", "topic").out == "billing\n"
 
 
 def test_without_the_extra_it_is_named() -> None:

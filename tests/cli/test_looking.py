@@ -137,7 +137,10 @@ def test_what_is_set_is_what_is_got(command: Commands, begin: Begin) -> None:
     assert command.good("get", "c-1", "note", "--json").out == '"[1, 2"\n'
 
 
-@pytest.mark.parametrize("value", ["open", "[1", "NaN", '{"$decimal": "x"}', '{"$what": 1}', ""])
+@pytest.mark.parametrize(
+    "value",
+    ["open", "[1", "NaN", "1e999", '{"$decimal": "x"}', '{"$uuid": 5}', '{"$what": 1}', ""],
+)
 def test_what_is_no_value_is_refused(command: Commands, begin: Begin, value: str) -> None:
     """With 2, and nothing is stored."""
     memory = begin("c-1")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 from redis_memory import ConversationMemory
 from redis_memory.link import running
@@ -41,6 +43,20 @@ def test_the_embedded_server_is_started_shown_and_stopped(tmp_path: Path) -> Non
         assert commands.good("get", "c-1", "topic", "--url", url).out == "billing\n"
     finally:
         running.stop(Path(folder))
+
+
+def test_the_url_that_is_shown_leads_to_it(tmp_path: Path) -> None:
+    """Whatever characters its folder has."""
+    commands, folder = Commands(None), tmp_path / "a b#c%20d?e"
+    try:
+        shown = commands.good("server", "start", str(folder)).lines
+        (url,) = (line.split()[1] for line in shown if line.startswith("url "))
+        commands.good("set", "c-1", "topic", "1", "--url", url)
+        with ConversationMemory("c-1", f"embedded://{quote(str(folder))}") as memory:
+            assert memory.topic == 1
+    finally:
+        running.stop(folder)
+    assert os.listdir(tmp_path) == [folder.name]  # noqa: PTH208
 
 
 def _status(commands: Commands, folder: str) -> str:

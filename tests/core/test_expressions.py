@@ -14,6 +14,9 @@ FOUND: dict[str, Any] = {
     "messages": ["a", "b"],
     "profile": {"tone": "formal", "age": None},
     "none": None,
+    "pair": (1, 2),
+    "tags": {1, 2},
+    "grid": {(1, 2): "x"},
 }
 
 
@@ -37,6 +40,12 @@ FOUND: dict[str, Any] = {
         "not exists(missing)",
         "messages",
         "turns > -1",
+        "pair == (1, 2)",
+        "pair != [1, 2]",
+        "messages == ['a', 'b']",
+        "tags == {2, 1}",
+        "grid[(1, 2)] == 'x'",
+        "turns in {3, missing}",
     ],
 )
 def test_what_is_so_is_true(text: str) -> None:
@@ -57,6 +66,8 @@ def test_what_is_so_is_true(text: str) -> None:
         "none['x'] is None",
         "missing is None",
         "-state == 1",
+        "turns in {messages}",
+        "messages in {1}",
         "none",
     ],
 )
@@ -82,6 +93,7 @@ def test_what_is_missing_or_does_not_fit_is_not_so(text: str) -> None:
         "a" * 2000,
         "(" * 500 + ")" * 500,
         "x" + "\0",
+        "-" * 900 + "1",
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
@@ -94,6 +106,13 @@ def test_a_condition_says_which_attributes_it_needs() -> None:
     """So that no others are read."""
     assert Condition("len(messages) > 1 and exists(state)").names == {"messages", "state"}
     assert Condition(bool).names is None
+
+
+def test_an_attribute_may_be_called_as_a_function_is() -> None:
+    """`len` and `exists` are words of conditions only where they are called."""
+    found = {"len": [1, 2], "exists": "yes"}
+    assert Condition("len(len) == 2 and exists(exists)").names == {"len", "exists"}
+    assert Condition("len(len) == 2 and exists(exists) and exists == 'yes'")(found)
 
 
 def test_a_condition_is_text_or_a_function() -> None:

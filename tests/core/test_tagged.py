@@ -41,6 +41,8 @@ def test_what_json_can_hold_is_plain() -> None:
         {"$datetime": "yesterday"},
         {"$datetime": "é"},
         {"$uuid": "1"},
+        {"$uuid": 5},
+        {"$datetime": 5},
         {"$int": "many"},
         {"$float": "wide"},
         {"$timedelta": "long"},

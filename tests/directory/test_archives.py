@@ -127,6 +127,24 @@ def test_a_damaged_line_is_named_and_the_others_are_loaded(
     assert sorted(directory.list().ids) == ["c-0", "c-2"]
 
 
+def test_a_key_of_others_in_the_place_of_a_line_is_named(
+    open_directory: Faces, begin: Begin, server: Server
+) -> None:
+    """It stays as it is, and the other lines are loaded."""
+    for number in range(3):
+        begin(f"c-{number}")
+    directory, file = open_directory(server.url), io.StringIO()
+    directory.export(file)
+    client = server.client()
+    client.flushall()
+    client.set("memory:{c-1}", "not ours")
+    file.seek(0)
+    report = directory.load(file)
+    assert [one.where for one in report.damaged] == ["line 2"]
+    assert sorted(directory.list().ids) == ["c-0", "c-2"]
+    assert client.get("memory:{c-1}") == b"not ours"
+
+
 @pytest.mark.parametrize("on_existing", ["skip", "replace", "error"])
 def test_what_exists_is_skipped_replaced_or_an_error(
     open_directory: Faces, begin: Begin, url: str, on_existing: Any

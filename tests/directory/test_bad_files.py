@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import tempfile
@@ -9,15 +10,17 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from redis_memory import ArchiveError, Conversations, UnknownConversationError
+from redis_memory import ArchiveError, AsyncConversations, Conversations, UnknownConversationError
 from tests.directory.conftest import Begin
 from tests.directory.faces import Faces
 from tests.directory.test_archives import held
 from tests.directory.test_index import entries
 from tests.servers import Server
+from tests.waiting import async_wait_until
 
 FULL = Path("/dev/full")
 NAMES = [f"c-{number}" for number in range(60)]
@@ -191,3 +194,27 @@ def test_an_unknown_id_writes_no_file(
         directory.copy("nobody", "c-2")
     assert list(tmp_path.iterdir()) == []
     assert directory.list().ids == ("c-1",)
+
+
+async def test_a_cancelled_export_leaves_no_file(begin: Begin, url: str, tmp_path: Path) -> None:
+    """Also when it is cancelled while the file is being made."""
+    begin("c-1")
+    begun, may_go_on = threading.Event(), threading.Event()
+    make = tempfile.mkstemp
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        begun.set()
+        may_go_on.wait()
+        return make(*arguments, **named)
+
+    async with AsyncConversations(url) as directory:
+        with patch("tempfile.mkstemp", slowly):
+            export = asyncio.create_task(directory.export(tmp_path / "all"))
+            await async_wait_until(begun.is_set)
+            export.cancel()
+            await asyncio.sleep(0)  # so that it hears of it
+            may_go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await export
+        assert (await directory.export(tmp_path / "other")).conversations == 1
+    assert os.listdir(tmp_path) == ["other"]  # noqa: PTH208

@@ -305,6 +305,24 @@ def test_copies_files_and_other_ids_keep_it(server: Server, tmp_path: Any) -> No
     assert -1 not in ends(server, "b", "c")
 
 
+def test_that_one_was_taken_away_is_kept_too(server: Server, tmp_path: Any) -> None:
+    """By a copy, by another id and by a file: a worker's setting gives it none again."""
+    with ConversationMemory("a", server.url, ttl_s=LONG_S) as memory:
+        memory.messages = ["x"]
+        expire(memory, None)
+    with Conversations(server.url) as directory:
+        directory.export(tmp_path / "all", "a")
+        directory.copy("a", "b")
+        directory.rename("a", "c")
+        directory.load(tmp_path / "all")
+        for name in ("a", "b", "c"):
+            with ConversationMemory(name, server.url, ttl_s=LONG_S) as memory:
+                memory.messages.append("y")
+            assert directory.info(name).ttl_s is None
+        assert directory.stats().expiring == 0
+    assert set(ends(server, "a", "b", "c")) == {-1}
+
+
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "1", True])
 def test_a_wrong_lifetime_is_an_error(open_memory: Any, wrong: Any) -> None:
     """Nothing is changed."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -19,6 +20,7 @@ from redis_memory import (
     PruneReport,
     snapshot,
 )
+from redis_memory.archives import Archive
 from tests.directory.conftest import Begin
 from tests.directory.faces import Faces
 from tests.directory.test_index import ODD_IDS, entries
@@ -178,14 +180,68 @@ def test_an_archive_that_cannot_be_written_deletes_nothing(
 def test_what_cannot_be_archived_is_not_deleted(
     open_directory: Faces, old: Old, server: Server, tmp_path: Path
 ) -> None:
-    """It is named in the report."""
+    """It is named in the report, and a dry run tells of it already."""
     old("bad", topic="billing")
     old("good")
     server.client().hset("memory:{bad}", "topic", "rubbish")
-    report = open_directory(server.url).prune(archive_to=tmp_path / "archive")
-    assert report.ids == ("good",)
-    assert [one.where for one in report.damaged] == ["bad"]
-    assert open_directory(server.url).exists("bad")
+    directory = open_directory(server.url)
+    for dry_run in (True, False):
+        report = directory.prune(archive_to=tmp_path / "archive", dry_run=dry_run)
+        assert report.ids == ("good",)
+        assert [one.where for one in report.damaged] == ["bad"]
+        assert (tmp_path / "archive").exists() is not dry_run
+    assert directory.exists("bad")
+
+
+def test_a_new_archive_is_in_its_folder_before_anything_is_deleted(
+    open_directory: Faces, old: Old, url: str, tmp_path: Path
+) -> None:
+    """A crash of the machine leaves no conversation without a line that can be found."""
+    old("c-1")
+    sync, synced = os.fsync, list[int]()
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    def told(_: PruneReport) -> None:
+        assert synced == [tmp_path.stat().st_ino, (tmp_path / "archive").stat().st_ino]
+
+    with patch("os.fsync", noted):
+        report = open_directory(url).prune(archive_to=tmp_path / "archive", progress=told)
+    assert report.pruned == 1
+
+
+def test_two_runs_may_append_to_one_archive(tmp_path: Path) -> None:
+    """Neither writes into the lines of the other, whichever is on the disk first."""
+    path = tmp_path / "archive"
+    lines = [[b"%b%d%b\n" % (mark, at, mark * 999) for at in range(50)] for mark in (b"a", b"b")]
+    runs = [Archive(path, appends=True) for _ in lines]
+    for run in runs:
+        run.open()
+    for run, mine in zip(runs, lines, strict=True):
+        run.write(mine)
+    for run in runs:
+        run.finish()
+    assert path.read_bytes().splitlines(keepends=True) == [*lines[0], *lines[1]]
+
+
+def test_half_a_line_of_another_run_harms_none_of_this_one(
+    open_directory: Faces, old: Old, url: str, tmp_path: Path
+) -> None:
+    """Also when that one is killed in the middle of this one."""
+    for number in range(6):
+        old(f"c-{number}")
+    archive = tmp_path / "archive"
+
+    def die(_: PruneReport) -> None:
+        with archive.open("ab") as file:
+            file.write(b'{"redis_memory":1,"id":"half')
+
+    directory = open_directory(url)
+    assert directory.prune(archive_to=archive, batch=2, progress=die).pruned == 6
+    loaded = directory.load(archive)
+    assert (loaded.created, len(loaded.damaged)) == (6, 3)
 
 
 def test_a_run_that_was_killed_can_be_repeated(
@@ -262,9 +318,12 @@ def test_a_lost_reply_is_counted_once(old: Old, server: Server) -> None:
     """What was deleted, and not answered, is in the report."""
     from tests.faults import FaultProxy, named  # noqa: PLC0415
 
-    for number in range(5):
-        old(f"c-{number}")
+    old("first")
     with FaultProxy(server.url) as proxy, Conversations(proxy.url) as directory:
+        # the answer that is lost must not be that the script is unknown
+        assert directory.prune().pruned == 1
+        for number in range(5):
+            old(f"c-{number}")
         assert directory.count() == 5
         proxy.lose_replies(1, when=named("EVALSHA", "EVAL"))
         report = directory.prune()

@@ -22,6 +22,7 @@ from redis_memory import (
     status,
 )
 from redis_memory.core.sealing import Keyring
+from redis_memory.link.links import idle_writers
 from redis_memory.memory import core_of
 from tests.encryption.conftest import Open, OpenFace
 from tests.encryption.keys import BOTH, MARKER, NEW, NEW_BYTES, OLD, OLD_BYTES, dumped
@@ -285,6 +286,24 @@ def test_a_directory_rotates_all(
     assert opened("open", key=NEW).text == "open"
     with Memory(url, encryption_key=BOTH) as whole:
         assert rotate_keys(whole)
+    assert not is_under(server, OLD_BYTES)
+
+
+def test_a_directory_rotates_who_is_active_all_the_time(
+    server: Server, url: str, opened: Open, open_directory: Callable[..., Any]
+) -> None:
+    """A conversation that moves ahead of each round goes over, too."""
+    for number in range(100):
+        opened(f"c-{number}", key=NEW).text = MARKER
+    opened("busy").turn = 0
+
+    def go_on(_: int) -> None:
+        idle_writers.clear()
+        with ConversationMemory("busy", url, encryption_key=OLD_FIRST) as memory:
+            memory.turn = 1
+
+    report = open_directory(url, encryption_key=BOTH).rotate_keys(progress=go_on)
+    assert (report.rotated, report.damaged) == (1, ())
     assert not is_under(server, OLD_BYTES)
 
 

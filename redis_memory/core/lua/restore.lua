@@ -1,13 +1,16 @@
 -- Store a whole memory as one step. KEYS: memory, stamps, then the contents of all containers, of those
 -- that are there now too. ARGV: a token, by which a call that is sent again is known, and what was stored in
--- the same run (the part before the colon), which may be replaced; 'create' or 'replace'; when the memory was created, '' for now; its lifetime and the end of that, or ''; then for each
--- attribute its name, its kind, how many arguments, and those, as a change that assigns it has them; marks of
--- schemas have the kind m.
+-- the same run (the part before the colon), which may be replaced while nobody has changed it; 'create' or
+-- 'replace'; when the memory was created, '' for now; its lifetime, '' for none, and the end of that, '' where
+-- it begins now; then for each attribute its name, its kind, how many arguments, and those, as a change that
+-- assigns it has them; marks of schemas have the kind m.
 local call, format, match = redis.call, string.format, string.match
 local memory, stamps = KEYS[1], KEYS[2]
 local stored = call('HMGET', memory, '_version', '_created', '_restored')
-if stored[3] == ARGV[1] then return {'ok', 'created'} end
-local is_own = stored[3] and match(stored[3], '^[^:]*') == match(ARGV[1], '^[^:]*')
+-- behind the token stands the version that it was stored with
+local token, left = match(stored[3] or '', '^(%S*) ?(%x*)$')
+if token == ARGV[1] then return {'ok', 'created'} end
+local is_own = token and match(token, '^[^:]*') == match(ARGV[1], '^[^:]*') and left == stored[1]
 if stored[2] and ARGV[2] == 'create' and not is_own then return {'exists'} end
 
 local declared, undeclared = {}, {'undeclared'}
@@ -73,10 +76,17 @@ while i <= #ARGV do
   version, i = version + 1, to + 1
 end
 local created = ARGV[3] ~= '' and ARGV[3] or begun
-call('HSET', memory, '_version', format('%013x', version), '_created', created)
-if ARGV[4] ~= '' then
-  call('HSET', memory, '_ttl', ARGV[4], '_until', ARGV[5])
-  for k = 1, #KEYS do call('PEXPIREAT', KEYS[k], ARGV[5]) end
+local last = format('%013x', version)
+call('HSET', memory, '_version', last, '_created', created, '_restored', ARGV[1] .. ' ' .. last)
+if ARGV[4] == 'e0' then  -- none, whatever the settings of a worker say
+  call('HSET', memory, '_ttl', ARGV[4])
+elseif ARGV[4] ~= '' then
+  local ends = ARGV[5]
+  if ends == '' then
+    ends = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(string.sub(ARGV[4], 2)))
+  end
+  call('HSET', memory, '_ttl', ARGV[4], '_until', ends)
+  for k = 1, #KEYS do call('PEXPIREAT', KEYS[k], ends) end
 end
 call('PUBLISH', memory .. '~feed', '_w000000000000000000x0:' .. begun .. ';')
 return {'ok', stored[2] and not is_own and 'replaced' or 'created'}
