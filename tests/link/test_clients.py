@@ -44,12 +44,6 @@ WHERE_IT_CONNECTS = (
 
 
 @pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An environment that names no server; returns the folder of the default one."""
     for variable in WHERE_IT_CONNECTS:

@@ -10,7 +10,6 @@ import math
 import multiprocessing
 import random
 import time
-import uuid
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,12 +39,6 @@ TIMEOUT_S = 0.3
 GRACE_S = 0.25
 
 Use = Callable[[AsyncConversationMemory], Awaitable[object]]
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import math
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -51,12 +50,6 @@ def in_time(limit_s: float = TIMEOUT_S + GRACE_S) -> Iterator[None]:
     begin = time.monotonic()
     yield
     assert time.monotonic() - begin < limit_s
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from redis_memory.cached import UNKNOWN
 from redis_memory.face import Core
 from redis_memory.link.cluster import key_slot
 from tests.groups import Cluster, Service
-from tests.outages.faces import Awaited, Blocking, Face
-from tests.scaling.load import OpenFace
+from tests.outages.faces import Awaited, Blocking, Face, OpenFace
 from tests.waiting import wait_until
 
 FEED_TIMEOUT_S = 0.4

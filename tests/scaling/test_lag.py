@@ -6,7 +6,8 @@ import pytest
 
 from redis_memory.link.cluster import key_slot
 from tests.groups import Cluster, Service, ask
-from tests.scaling.load import OpenFace, losses, lost_in
+from tests.outages.faces import OpenFace
+from tests.scaling.load import losses, lost_in
 from tests.servers import Server
 from tests.waiting import wait_until
 
