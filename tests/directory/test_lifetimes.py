@@ -228,7 +228,7 @@ def test_a_real_loss_is_still_told(own_server: Server) -> None:
 
 def test_what_waited_does_not_bring_back_what_has_ended(own_server: Server) -> None:
     """It is reported, and what was made after the end is kept."""
-    memory = ConversationMemory("c-1", own_server.url, ttl_s=SHORT_S, timeout_s=0.05)
+    memory = ConversationMemory("c-1", own_server.url, ttl_s=SHORT_S, timeout_s=0.3)
     memory.messages = ["a"]
     own_server.kill()
     memory.messages.append("too late")
