@@ -428,6 +428,18 @@ def _is_taken(server: Server, command: str, *arguments: Any) -> bool:
     return True
 
 
+def lose_primary(group: Cluster | Service, slot: int) -> None:
+    """Kill a primary, of a cluster the one that serves the slot; wait until it has a successor."""
+    if isinstance(group, Cluster):
+        lost = group.primary_of(slot)
+        lost.kill()
+        group.wait_for_another(lost, slot)
+    else:
+        lost = group.primary
+        lost.kill()
+        group.wait_for_another(lost)
+
+
 def _follows(server: Server) -> bool:
     try:
         role: str = server.info("replication")["role"]
