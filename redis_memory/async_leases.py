@@ -12,9 +12,9 @@ from redis_memory.async_core import AsyncCore
 from redis_memory.async_keeping import Keeper, Kept, keeper_here
 from redis_memory.async_watching import TaskBell, run
 from redis_memory.attention import Attention
-from redis_memory.claiming import under, writing
+from redis_memory.claiming import behind, telling, under, writing
 from redis_memory.core.leases import Lease, Turn, check_wait, timed_out
-from redis_memory.errors import LeaseLostError, OfflineError, RedisMemoryError, StaleClaimError
+from redis_memory.errors import OfflineError
 
 
 class Holding:
@@ -58,26 +58,19 @@ class Holding:
 
     async def renew(self) -> None:
         """Have it last for its whole time from now on."""
-        try:
+        with telling(self.kept.lost):
             await self.core.run(self.lease.renewing())
-        except LeaseLostError:
-            self.kept.lost.set()
-            raise
 
     async def write(self, attributes: dict[str, Any]) -> None:
         """Assign attributes if the lease is still held."""
         core, driver, is_good = self.core, self.core.driver, False
-        try:
-            with under(self.lease, core, set(attributes)):
-                block = await driver.begin_block(self, is_strict=True)
-                try:
-                    await core.run(writing(core, block, self.lease, attributes))
-                    is_good = True
-                finally:
-                    await driver.end_block(block, is_good=is_good)
-        except StaleClaimError:
-            self.kept.lost.set()
-            raise
+        with telling(self.kept.lost), under(self.lease, core, set(attributes)):
+            block = await driver.begin_block(self, is_strict=True)
+            try:
+                await core.run(writing(core, block, self.lease, attributes))
+                is_good = True
+            finally:
+                await driver.end_block(block, is_good=is_good)
 
     async def release(self) -> bool:
         """Give it up; whether it was held until now."""
@@ -123,13 +116,8 @@ class _Lock(AbstractAsyncContextManager[int]):
         holding, self._holding = self._holding, None
         if holding is None:
             raise RuntimeError("this lock is not held")
-        try:
-            was_held = await holding.release()
-        except RedisMemoryError:
-            if error is None:  # else what the block has raised tells more
-                raise
-        else:
-            if not was_held and error is None:
+        with behind(error):
+            if not await holding.release():
                 raise holding.lease.lost()
 
 
@@ -189,11 +177,8 @@ class AsyncClaim:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        with behind(error):
             await self.release()
-        except RedisMemoryError:
-            if error is None:  # else what the block has raised tells more
-                raise
 
 
 def locked(

@@ -1,17 +1,43 @@
-"""Writing under a claim: what both faces share."""
+"""Relying on a lease, writing under it, and giving it up: what both faces share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, Protocol
 
 from redis_memory.core.blocks import Block
 from redis_memory.core.calls import Flow
 from redis_memory.core.leases import Lease
 from redis_memory.core.parts import Check
-from redis_memory.errors import ConflictError, LeaseLostError, StaleClaimError
+from redis_memory.errors import (
+    ConflictError,
+    LeaseLostError,
+    RedisMemoryError,
+    StaleClaimError,
+)
 from redis_memory.face import Core
+
+
+class Lost(Protocol):
+    """An event, of threads or of tasks."""
+
+    def set(self) -> None: ...  # noqa: D102 - the class says it
+
+
+@contextmanager
+def telling(lost: Lost) -> Iterator[None]:
+    """Around a request that relies on a lease: when that is found to be lost, `lost` is set."""
+    try:
+        yield
+    except (LeaseLostError, StaleClaimError):
+        lost.set()
+        raise
+
+
+def behind(error: BaseException | None) -> AbstractContextManager[None]:
+    """Around giving up at the end of a block: what the block has raised tells more."""
+    return nullcontext() if error is None else suppress(RedisMemoryError)
 
 
 @contextmanager

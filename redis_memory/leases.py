@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from redis_memory.attention import Attention
-from redis_memory.claiming import under, writing
+from redis_memory.claiming import behind, telling, under, writing
 from redis_memory.core.leases import Lease, Turn, check_wait, timed_out
-from redis_memory.errors import LeaseLostError, OfflineError, RedisMemoryError, StaleClaimError
+from redis_memory.errors import OfflineError
 from redis_memory.keeping import Kept, keeper
 from redis_memory.memory import BlockingCore, Memory, core_of
 from redis_memory.watching import ThreadBell, run
@@ -57,30 +57,23 @@ class Holding:
 
     def renew(self) -> None:
         """Have it last for its whole time from now on."""
-        try:
+        with telling(self.kept.lost):
             self.core.run(self.lease.renewing())
-        except LeaseLostError:
-            self.kept.lost.set()
-            raise
 
     def write(self, attributes: dict[str, Any]) -> None:
         """Assign attributes if the lease is still held."""
         core, driver, owner, is_good = self.core, self.core.driver, object(), False
-        try:
-            with under(self.lease, core, set(attributes)):
+        with telling(self.kept.lost), under(self.lease, core, set(attributes)):
+            try:
+                block = driver.begin_block(owner, is_strict=True)
                 try:
-                    block = driver.begin_block(owner, is_strict=True)
-                    try:
-                        core.run(writing(core, block, self.lease, attributes))
-                        is_good = True
-                    finally:
-                        driver.end_block(block, is_good=is_good)
+                    core.run(writing(core, block, self.lease, attributes))
+                    is_good = True
                 finally:
-                    # a signal handler may raise between two of these lines
-                    driver.drop_block(owner)
-        except StaleClaimError:
-            self.kept.lost.set()
-            raise
+                    driver.end_block(block, is_good=is_good)
+            finally:
+                # a signal handler may raise between two of these lines
+                driver.drop_block(owner)
 
     def release(self) -> bool:
         """Give it up; whether it was held until now."""
@@ -127,13 +120,8 @@ class _Lock(AbstractContextManager[int]):
         holding, self._holding = self._holding, None
         if holding is None:
             raise RuntimeError("this lock is not held")
-        try:
-            was_held = holding.release()
-        except RedisMemoryError:
-            if error is None:  # else what the block has raised tells more
-                raise
-        else:
-            if not was_held and error is None:
+        with behind(error):
+            if not holding.release():
                 raise holding.lease.lost()
 
 
@@ -222,11 +210,8 @@ class Claim:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        with behind(error):
             self.release()
-        except RedisMemoryError:
-            if error is None:  # else what the block has raised tells more
-                raise
 
 
 def lock(

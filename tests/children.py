@@ -131,6 +131,19 @@ class Child:
         work(self)
 
 
+def end_together(children: Sequence[Child]) -> None:
+    """Let children go on at one moment, when all have told that they are ready; wait for the end.
+
+    They end well, each of them.
+    """
+    for child in children:
+        child.reached()
+    for child in children:
+        child.go()
+    for child in children:
+        child.ended()
+
+
 @contextmanager
 def pipe() -> Iterator[tuple[int, int]]:
     """Both ends of a pipe; closed at the end, which wakes whoever reads."""

@@ -16,6 +16,8 @@ from redis_memory.link.links import idle_writers
 from tests.faults import FaultProxy
 from tests.groups import Cluster
 from tests.leaks import child_processes, running_threads
+from tests.outages.faces import FACES, OpenFace, face_id, opening
+from tests.outages.network import QUICKLY
 from tests.servers import Server, available_binaries
 from tests.waiting import wait_until
 
@@ -80,13 +82,17 @@ def shared_server() -> Iterator[SharedServer]:
             server.start()
         server.client().flushall()
         server.client().script_flush()
-        # tests may use the same ids: that the server is emptied in between is no loss
-        idle_writers.clear()
         return server
 
     yield ready
     while _shared:
         _shared.popitem()[1].close()
+
+
+@pytest.fixture(autouse=True)
+def new_writers() -> None:
+    """Tests may use the same ids: that the server is emptied in between is no loss."""
+    idle_writers.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +169,19 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
 def conversation_id() -> str:
     """An id that no other test uses."""
     return uuid.uuid4().hex
+
+
+@pytest.fixture
+def name() -> str:
+    """A conversation that no other test has written to, for memories that the test opens."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture(params=FACES, ids=face_id)
+def open_face(request: pytest.FixtureRequest) -> Iterator[OpenFace]:
+    """Open a memory in each face, one that soon gives a server up and soon finds it again."""
+    with opening(request.param, **QUICKLY) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -16,6 +17,15 @@ from redis_memory.link import embedded
 from tests.waiting import wait_until
 
 LIMIT_S = 10.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that does not exist yet, in which nothing runs when the test has ended."""
+    monkeypatch.delenv("REDIS_MEMORY_SERVER", raising=False)
+    data = tmp_path / "data"
+    with emptied(data):
+        yield data
 
 
 @contextmanager

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-from contextlib import suppress
 from pathlib import Path
+
+from tests.scripts import run_python
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "operations.py"
 LIMIT_S = 100
@@ -16,21 +13,9 @@ LIMIT_S = 100
 
 def test_it_tells_bytes_operations_and_the_price_of_the_disk() -> None:
     """With the formula that fits the bytes it measured, and a line for each number of workers."""
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, "--quick"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            table, complaints = process.communicate(timeout=LIMIT_S)
-        finally:
-            # servers and workers are in its group, and may outlive it
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, complaints
+    done = run_python(SCRIPT, "--quick", limit_s=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout
     measured = {
         int(count): int(size.replace(",", ""))
         for count, size in re.findall(

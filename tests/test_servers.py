@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.binaries import NAMED_BY_USER, available_binaries, label_of
 from tests.faults import FaultProxy
 from tests.leaks import child_processes, running_threads
 from tests.servers import Server, ServerStartError, supports_tls
-from tests.waiting import async_wait_until, wait_until
+from tests.waiting import async_wait_until, in_time, wait_until
 
 START_AND_WAIT = """\
 from tests.servers import Server
@@ -264,6 +265,23 @@ def test_waiting_ends_at_its_limit() -> None:
     assert wait_until(lambda: "value") == "value"
     with pytest.raises(AssertionError, match="a miracle; last value: 0"):
         wait_until(lambda: 0, 0.01, what="a miracle")
+
+
+def test_what_takes_too_long_fails() -> None:
+    """However busy the machine is, it takes no more than all of the time."""
+    with in_time(5):
+        pass
+    before_s = time.monotonic()
+    with pytest.raises(AssertionError, match="took"), in_time(0):
+        wait_until(lambda: time.monotonic() > before_s + 0.05)
+
+
+def test_what_a_busy_machine_takes_is_not_counted() -> None:
+    """Nobody else runs while this thread is in one long step of C, so nobody is late by himself."""
+    before_s = time.monotonic()
+    with in_time(0.03):
+        sum(range(10_000_000))
+    assert time.monotonic() - before_s > 0.03, "nothing was proved"
 
 
 async def test_async_waiting_lets_other_tasks_run() -> None:

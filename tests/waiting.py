@@ -1,15 +1,18 @@
-"""Waiting for a condition, with a limit: what tests do instead of sleeping."""
+"""Waiting for a condition, with a limit: what tests do instead of sleeping; and what takes long."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 
 _PAUSE_S = 0.002
+_BEAT_S = 0.01
 
 
 def wait_until(condition: Callable[[], T], limit_s: float = 5.0, *, what: str = "") -> T:
@@ -41,6 +44,36 @@ async def async_wait_until(
             raise AssertionError(_message(limit_s, what, value))
         await asyncio.sleep(_PAUSE_S)
     return value
+
+
+@contextmanager
+def in_time(limit_s: float) -> Iterator[None]:
+    """Fail when the block takes longer than it may, on a machine that is free.
+
+    What a busy machine takes is not counted: by so much a thread is late, summed up, that only
+    wants to wake every ten milliseconds. On a free machine that is next to nothing.
+    """
+    is_over, late_s = threading.Event(), 0.0
+
+    def beat() -> None:
+        nonlocal late_s
+        ends = False
+        while not ends:
+            slept_s = time.monotonic()
+            ends = is_over.wait(_BEAT_S)
+            late_s += max(0.0, time.monotonic() - slept_s - _BEAT_S)
+
+    metronome = threading.Thread(target=beat, name="metronome")
+    metronome.start()
+    begin_s = time.monotonic()
+    try:
+        yield
+    finally:
+        took_s = time.monotonic() - begin_s
+        is_over.set()
+        metronome.join()
+    message = f"took {took_s:.3f} s, not {limit_s} s, and was kept waiting {late_s:.3f} s at most"
+    assert took_s < limit_s + late_s, message
 
 
 def _message(limit_s: float, what: str, value: object) -> str:

@@ -18,7 +18,7 @@ _SEVERAL = (
 )
 _ALL = (
     *("item", "items", "members", "list", "dict", "set", "assign", "swap", "increment"),
-    *("delete", "clear", "extend", "mark", "pieces"),
+    *("delete", "declared", "clear", "extend", "mark", "pieces"),
 )
 _PARTS: dict[str, tuple[str, ...]] = {
     "append": ("number", "append"),
@@ -43,7 +43,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
         *("exchange", "run"),
     ),
     "delete": (*_ALONE, "stamped", "burial", "delete", "run"),
-    "clear": (*_ALONE, "clear", "run"),
+    "clear": (*_ALONE, "declared", "clear", "run"),
     "skip": ("number", "take", "skip"),
     "batch": ("batch", *_SEVERAL, "queued", *_ALL, "replay"),
     "together": ("number", "take", *_SEVERAL, "stamped", "assured", *_ALL, "together", "run"),
@@ -59,7 +59,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "correct": ("correct",),
     "record": ("record",),
     "restore": ("restore",),
-    "prune": ("prune",),
+    "prune": ("declared", "prune"),
     "bring": ("bring",),
     # what only an operator runs, who may do more than a worker
     "discard": ("operator/discard",),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -45,12 +44,6 @@ def is_block(request: Request) -> bool:
     """Whether a request sends a block."""
     script = SCRIPTS["together"]
     return bool(request.arguments) and request.arguments[0] in (script.sha, script.source)
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture

@@ -8,17 +8,10 @@ from typing import Any
 import pytest
 
 from redis_memory import ConversationMemory
-from redis_memory.link.links import idle_writers
 from tests.cli.commands import Commands
 from tests.servers import Server
 
 Begin = Callable[..., ConversationMemory]
-
-
-@pytest.fixture(autouse=True)
-def new_writers() -> None:
-    """The ids are the same in all tests, and the server is emptied in between: that is no loss."""
-    idle_writers.clear()
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from redis_memory.link.cluster import key_slot
 from redis_memory.link.hub import BlockingLane
 from tests.directory.faces import Faces
 from tests.groups import Cluster, ask
-from tests.scaling.conftest import name, open_face
-from tests.scaling.load import OpenFace
+from tests.outages.faces import OpenFace
+from tests.scaling.conftest import open_face
 from tests.scaling.test_cluster import slot_of
 from tests.servers import HOST, Server
 from tests.waiting import wait_until
 
-__all__ = ["name", "open_face"]
+__all__ = ["open_face"]
 
 INDEX = b"memory:~conversations"
 SLOT = key_slot(INDEX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from redis_memory import (
 )
 from tests.directory.test_index import entries
 from tests.directory.test_prune import keys
-from tests.outages.faces import FACES, Face
+from tests.outages.faces import FACES, Face, OpenFace, face_id, opening
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -37,18 +38,11 @@ LONG_S = 1000.0
 SHORT_S = 0.4
 
 
-@pytest.fixture(params=FACES, ids=["blocking", "awaited"])
-def open_memory(request: pytest.FixtureRequest, url: str) -> Iterator[Any]:
+@pytest.fixture(params=FACES, ids=face_id)
+def open_memory(request: pytest.FixtureRequest, url: str) -> Iterator[OpenFace]:
     """Open memories in each face."""
-    opened: list[Face] = []
-
-    def open_one(name: str, **options: Any) -> Face:
-        opened.append(request.param(name, url, **options))
-        return opened[-1]
-
-    yield open_one
-    for face in opened:
-        face.close()
+    with opening(partial(request.param, url=url)) as opened:
+        yield opened
 
 
 PTTL = "local left = {} for i = 1, #KEYS do left[i] = redis.call('PTTL', KEYS[i]) end return left"
@@ -234,7 +228,7 @@ def test_a_real_loss_is_still_told(own_server: Server) -> None:
 
 def test_what_waited_does_not_bring_back_what_has_ended(own_server: Server) -> None:
     """It is reported, and what was made after the end is kept."""
-    memory = ConversationMemory("c-1", own_server.url, ttl_s=SHORT_S, timeout_s=0.05)
+    memory = ConversationMemory("c-1", own_server.url, ttl_s=SHORT_S, timeout_s=0.3)
     memory.messages = ["a"]
     own_server.kill()
     memory.messages.append("too late")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,28 +9,14 @@ from typing import Any
 import pytest
 
 from redis_memory import ConversationMemory
-from redis_memory.link.links import idle_writers
 from tests.directory.faces import open_directory
 from tests.encryption.keys import OLD
-from tests.outages.faces import FACES, Face
+from tests.outages.faces import FACES, Face, OpenFace, face_id, opening
 from tests.outages.network import QUICKLY
 
-__all__ = ["open_directory"]
+__all__ = ["OpenFace", "open_directory"]
 
 Open = Callable[..., ConversationMemory]
-OpenFace = Callable[..., Face]
-
-
-@pytest.fixture(autouse=True)
-def new_writers() -> None:
-    """The server is emptied between tests: that is no loss of what another test has written."""
-    idle_writers.clear()
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture
@@ -48,14 +33,13 @@ def opened(url: str) -> Iterator[Open]:
         yield open_one
 
 
-@pytest.fixture(params=FACES, ids=lambda face: face.__name__.lower())
+@pytest.fixture(params=FACES, ids=face_id)
 def open_face(request: pytest.FixtureRequest, url: str) -> Iterator[OpenFace]:
     """The same in each face."""
-    with ExitStack() as stack:
+    with opening(request.param, **QUICKLY) as opened:
 
         def open_one(name: str, at: str = url, key: Any = OLD, **options: Any) -> Face:
-            face: Face = request.param(name, at, encryption_key=key, **{**QUICKLY, **options})
-            stack.callback(face.close)
+            face: Face = opened(name, at, encryption_key=key, **options)
             return face
 
         yield open_one

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.feed.listeners import feed_threads
-from tests.outages.conftest import name, open_face, open_memory, other
+from tests.outages.conftest import open_memory, other
 from tests.waiting import wait_until
 
-__all__ = ["name", "nobody_listens", "open_face", "open_memory", "other"]
+__all__ = ["nobody_listens", "open_memory", "other"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from redis_memory import ConversationMemory, WaitTimeoutError, lock, push
-from tests.children import Child
+from tests.children import Child, end_together
 from tests.leases.fields import command, waiters
 from tests.waiting import wait_until
 
@@ -50,13 +50,7 @@ def test_sixteen_processes_have_the_lock_in_turns(name: str, url: str) -> None:
 
         return Child(turn)
 
-    children = [start(worker) for worker in range(WORKERS)]
-    for child in children:
-        child.reached()
-    for child in children:
-        child.go()
-    for child in children:
-        child.ended()
+    end_together([start(worker) for worker in range(WORKERS)])
     check(name, url)
 
 

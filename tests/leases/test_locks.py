@@ -78,7 +78,7 @@ def test_a_waiter_gets_the_lock_when_it_is_given_up(
             waiting = pool.submit(wait)
             wait_until(lambda: waiters(rival, "lock") == 1)
             assert not has_entered.is_set()
-        assert waiting.result(1) > token
+        assert waiting.result(2.5) > token  # sooner than who waits looks by himself
 
 
 def test_a_lock_is_renewed_while_its_block_runs(tenant: Tenant, rival: ConversationMemory) -> None:

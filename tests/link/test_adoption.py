@@ -232,7 +232,7 @@ def test_a_fork_by_another_thread_gets_no_lock(
         journal.close()
         thread.join()
         try:  # what it was forked with, a child closes when it first runs
-            wait_until(lambda: adopted(folder), 2)
+            wait_until(lambda: adopted(folder))
         finally:
             os.close(finish)
             codes = [exit_code(pid) for pid in pids]

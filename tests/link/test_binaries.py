@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,9 @@ import pytest
 from redis_memory.errors import EmbeddedServerError
 from redis_memory.link import binaries, embedded
 from redis_memory.link.binaries import Release
-from tests.inhabitants import (
-    emptied,
-    inhabitants,
-)
+from tests.inhabitants import folder, inhabitants
 
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that does not exist yet, in which nothing runs when the test has ended."""
-    monkeypatch.delenv("REDIS_MEMORY_SERVER", raising=False)
-    data = tmp_path / "data"
-    with emptied(data):
-        yield data
+__all__ = ["folder"]
 
 
 def fake_server(path: Path, banner: str) -> Path:

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.connection import Connection
@@ -23,7 +22,7 @@ from redis_memory.link import embedded
 from tests.inhabitants import (
     LIMIT_S,
     connected,
-    emptied,
+    folder,
     inhabitants,
     launchers,
     servers,
@@ -33,18 +32,11 @@ from tests.inhabitants import (
 )
 from tests.waiting import wait_until
 
+__all__ = ["folder"]
+
 SHORT_LINGER_S = 0.4
 
 forking = multiprocessing.get_context("fork")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that does not exist yet, in which nothing runs when the test has ended."""
-    monkeypatch.delenv("REDIS_MEMORY_SERVER", raising=False)
-    data = tmp_path / "data"
-    with emptied(data):
-        yield data
 
 
 def race(folder: Path, barrier: Barrier, answers: Connection) -> None:

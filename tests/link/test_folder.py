@@ -19,6 +19,7 @@ from redis_memory.link import folder as folders
 from tests.inhabitants import (
     LIMIT_S,
     emptied,
+    folder,
     launchers,
     servers,
     started,
@@ -26,16 +27,9 @@ from tests.inhabitants import (
 )
 from tests.waiting import wait_until
 
+__all__ = ["folder"]
+
 NOBODY = 65534
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that does not exist yet, in which nothing runs when the test has ended."""
-    monkeypatch.delenv("REDIS_MEMORY_SERVER", raising=False)
-    data = tmp_path / "data"
-    with emptied(data):
-        yield data
 
 
 @pytest.fixture

@@ -409,7 +409,7 @@ async def test_the_functions_do_what_their_twins_do(
 
 async def test_status_says_how_a_memory_stands(proxy: FaultProxy) -> None:
     """Online with the time of a round trip; offline without raising, and without a value."""
-    async with AsyncMemory(proxy.url, timeout_s=0.1) as memory:
+    async with AsyncMemory(proxy.url, timeout_s=0.3) as memory:
         await memory.topic.set("secret value")
         standing = await aio.status(memory)
         assert standing.online
@@ -521,7 +521,7 @@ def test_repr_says_what_it_is_and_how_it_stands(server: Server) -> None:
 
 async def test_repr_follows_the_connection(proxy: FaultProxy) -> None:
     """After each call the memory shows as online or offline, and in the end as closed."""
-    async with AsyncMemory(proxy.url, timeout_s=0.05) as memory:
+    async with AsyncMemory(proxy.url, timeout_s=0.3) as memory:
         proxy.refuse()
         await memory.topic.set("secret value")
         assert "offline" in repr(memory)

@@ -9,12 +9,9 @@ import logging
 import math
 import multiprocessing
 import random
-import time
-import uuid
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -32,20 +29,16 @@ from tests.faults import FaultProxy
 from tests.memory.test_async import is_online_again
 from tests.memory.test_delivery import LOST, fail_each_once, is_change
 from tests.servers import Server
-from tests.waiting import async_wait_until, wait_until
+from tests.waiting import async_wait_until, in_time, wait_until
 
 MANY = 200
 TIMEOUT_S = 0.3
 # for a machine that does other things as well; to wait twice is still too long
 GRACE_S = 0.25
+# what a call may take
+CALL_S = TIMEOUT_S + GRACE_S
 
 Use = Callable[[AsyncConversationMemory], Awaitable[object]]
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture
@@ -300,15 +293,14 @@ async def test_a_time_limit_of_the_callers_is_kept(
     """`asyncio.timeout` ends a call, even while others of the memory wait for their turn."""
     await memory.messages.set([])
     proxy.stall()
-    begin = time.monotonic()
-    waiting = [asyncio.create_task(memory.messages.append(number)) for number in range(3)]
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await memory.messages.append("late")
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-    assert time.monotonic() - begin < 0.05 + GRACE_S
+    with in_time(0.05 + GRACE_S):
+        waiting = [asyncio.create_task(memory.messages.append(number)) for number in range(3)]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await memory.messages.append("late")
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
     proxy.heal()
     await memory.messages.append("next")
     assert (await memory.messages)[-1] == "next"
@@ -349,14 +341,6 @@ async def test_a_memory_closed_while_others_wait_lets_the_running_call_end(
 
 
 # a server that is away
-
-
-@contextmanager
-def in_time(limit_s: float = TIMEOUT_S + GRACE_S) -> Iterator[None]:
-    """Fail when the block takes longer than a call may take."""
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < limit_s
 
 
 # what is called, and what comes of it while the server is away
@@ -407,7 +391,7 @@ async def test_an_unreachable_server_is_told_in_time(
         for attribute, value in BEFORE.items():
             await memory[attribute].set(value)
         AWAY[away](proxy)
-        with in_time():
+        with in_time(CALL_S):
             assert await outcome(use(memory)) == expected
         with in_time(TIMEOUT_S / 2):  # the second one does not even try
             assert await outcome(use(memory)) == expected
@@ -429,10 +413,10 @@ async def test_what_needs_an_answer_and_got_none_is_in_doubt(
         assert await memory.messages.pop() == "third"  # from now on the server knows the script
         # only the change: a read that is lost before it would tell that the server is away
         proxy.lose_replies(how="timeout", when=is_change)
-        with in_time(), pytest.raises(InDoubtError):
+        with in_time(CALL_S), pytest.raises(InDoubtError):
             await memory.messages.pop()
         proxy.refuse()
-        with in_time(), pytest.raises(OfflineError) as unsent:
+        with in_time(CALL_S), pytest.raises(OfflineError) as unsent:
             await memory.messages.pop()
         assert not isinstance(unsent.value, InDoubtError)
         proxy.heal()
@@ -448,9 +432,9 @@ async def test_a_server_that_was_never_reached_is_told_in_time(
     """A memory that opens its first connection waits no longer than any other."""
     async with AsyncConversationMemory(name, proxy.url, timeout_s=TIMEOUT_S) as memory:
         AWAY[away](proxy)
-        with in_time(), pytest.raises(OfflineError):
+        with in_time(CALL_S), pytest.raises(OfflineError):
             await memory.topic
-        with in_time():
+        with in_time(CALL_S):
             await memory.topic.set("billing")
         assert await memory.topic == "billing"
         proxy.heal()
@@ -465,7 +449,7 @@ async def test_a_frozen_server_is_told_in_time(own_server: Server) -> None:
     async with AsyncConversationMemory("c-1", own_server.url, timeout_s=TIMEOUT_S) as memory:
         await memory.messages.set(["first"])
         own_server.freeze()
-        with in_time():
+        with in_time(CALL_S):
             assert await aio.push(memory, "messages", "sent") is None
         with in_time(TIMEOUT_S / 2):
             await memory.messages.append("unsent")

@@ -297,7 +297,7 @@ def test_repr_says_what_it_is_and_how_it_stands(each_url: str) -> None:
 
 def test_repr_says_when_the_server_is_away(proxy: FaultProxy, conversation_id: str) -> None:
     """After a call that could not be made, the memory shows as offline; then as online again."""
-    with ConversationMemory(conversation_id, proxy.url, timeout_s=0.05) as memory:
+    with ConversationMemory(conversation_id, proxy.url, timeout_s=0.3) as memory:
         proxy.refuse()
         memory.topic = "billing"
         assert "offline, 1 queued" in repr(memory)

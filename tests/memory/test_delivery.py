@@ -61,12 +61,6 @@ def fail_each_once(proxy: FaultProxy, how: str) -> None:
 
 
 @pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
 def memory(name: str, proxy: FaultProxy) -> Iterator[ConversationMemory]:
     """A memory behind the proxy, patient enough for a slow machine."""
     with ConversationMemory(name, proxy.url, timeout_s=5) as memory:

@@ -281,13 +281,13 @@ def test_clear_leaves_nothing_behind_but_its_fence(server: Server, conversation_
 
 def test_status_says_how_a_memory_stands(proxy: FaultProxy, server: Server) -> None:
     """Online or not, where, how long a round trip takes, how often it connected again."""
-    with Memory(proxy.url, timeout_s=0.2, prefix=f"{uuid.uuid4()}:") as memory:
+    with Memory(proxy.url, timeout_s=0.5, prefix=f"{uuid.uuid4()}:") as memory:
         memory.topic = "secret value"
         now = status(memory)
         assert (now.online, now.reconnects, now.data_loss) == (True, 0, 0)
         assert (now.server, now.read_mode) == (f"redis://127.0.0.1:{proxy.port}", "strong")
         assert now.round_trip_s is not None
-        assert 0 < now.round_trip_s < 0.2
+        assert 0 < now.round_trip_s < 0.5
         assert "secret" not in repr(now)
         proxy.refuse()
         away = status(memory)

@@ -6,9 +6,8 @@ import math
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -36,27 +35,15 @@ from redis_memory import (
 from redis_memory.errors import RedisMemoryError
 from tests.faults import FaultProxy, Request
 from tests.servers import HOST, Server, free_port
-from tests.waiting import wait_until
+from tests.waiting import in_time, wait_until
 
 TIMEOUT_S = 0.3
 # for a machine that does other things as well; to wait twice is still too long
 GRACE_S = 0.25
+# what a call may take
+CALL_S = TIMEOUT_S + GRACE_S
 
 Call = Callable[[ConversationMemory], object]
-
-
-@contextmanager
-def in_time(limit_s: float = TIMEOUT_S + GRACE_S) -> Iterator[None]:
-    """Fail when the block takes longer than a call may take."""
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < limit_s
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture
@@ -146,7 +133,7 @@ def test_an_unreachable_server_is_told_in_time(
     use, expected = CALLS[call]
     memory.notes = {"a": 1}
     away(proxy)
-    with in_time():
+    with in_time(CALL_S):
         assert outcome(use, memory) == expected
     proxy.heal()
     is_back(memory)
@@ -259,14 +246,14 @@ def test_a_frozen_server_is_told_in_time(name: str, own_server: Server) -> None:
         memory.messages = ["first"]
         messages = memory.messages
         own_server.freeze()
-        with in_time():
+        with in_time(CALL_S):
             messages.append("sent")
         with in_time(TIMEOUT_S / 2):
             messages.append("unsent")
             assert memory.messages == messages == ["first", "sent", "unsent"]
         with (
             ConversationMemory(name, own_server.tcp_url, timeout_s=TIMEOUT_S) as newcomer,
-            in_time(),
+            in_time(CALL_S),
             pytest.raises(OfflineError),
         ):
             _ = newcomer.messages
@@ -287,7 +274,7 @@ def test_an_address_without_a_server_is_told_in_time() -> None:
     ):
         with (
             ConversationMemory("c-1", url, timeout_s=TIMEOUT_S) as memory,
-            in_time(2.0 if "invalid" in url else TIMEOUT_S + GRACE_S),
+            in_time(2.0 if "invalid" in url else CALL_S),
             pytest.raises(OfflineError, match=where),
         ):
             _ = memory.topic
@@ -305,7 +292,7 @@ def write_in_vain(url: str, where: str) -> None:
 
 def test_opening_a_memory_asks_nobody() -> None:
     """A memory can be opened while the server is away."""
-    with in_time(), ConversationMemory("c-1", f"redis://{HOST}:{free_port()}") as memory:
+    with in_time(CALL_S), ConversationMemory("c-1", f"redis://{HOST}:{free_port()}") as memory:
         assert "not yet connected" in repr(memory)
 
 
@@ -315,7 +302,7 @@ def test_a_memory_says_how_it_stands(memory: ConversationMemory, proxy: FaultPro
     assert before.online
     assert before.round_trip_s is not None
     proxy.refuse()
-    with in_time():
+    with in_time(CALL_S):
         assert not status(memory).online
     assert status(memory).round_trip_s is None
     assert "offline" in repr(memory)
@@ -388,9 +375,9 @@ def test_a_busy_server_is_waited_for(name: str, own_server: Server) -> None:
         endless = threading.Thread(target=_run_endless_script, args=(own_server,))
         endless.start()
         wait_until(lambda: _is_busy(own_server), what="the server to be busy")
-        with in_time(), pytest.raises(OfflineError, match="BUSY"):
+        with in_time(CALL_S), pytest.raises(OfflineError, match="BUSY"):
             _ = memory.unknown
-        with in_time():
+        with in_time(CALL_S):
             memory.topic = "refund"
         assert memory.topic == "refund"
         assert status(memory).queued == 1

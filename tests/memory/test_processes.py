@@ -47,12 +47,6 @@ METHODS = ("fork", "spawn", "forkserver")
 
 
 @pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
 def memory(name: str, server: Server) -> Iterator[ConversationMemory]:
     """A memory that has written and read before."""
     with ConversationMemory(name, server.url, timeout_s=10) as memory:

@@ -7,16 +7,9 @@ from typing import Any
 import pytest
 
 from redis_memory import migration
-from redis_memory.link.links import idle_writers
 from tests.migration.faces import Migrate, awaited
 from tests.migration.old import OldWorkers
 from tests.servers import Server
-
-
-@pytest.fixture(autouse=True)
-def new_writers() -> None:
-    """The ids are the same in all tests, and the server is emptied in between: that is no loss."""
-    idle_writers.clear()
 
 
 @pytest.fixture

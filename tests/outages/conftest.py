@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,18 +11,13 @@ import pytest
 from redis_memory import ConversationMemory
 from tests.faults import FaultProxy
 from tests.outages.contests import Team
-from tests.outages.faces import FACES, Face
+from tests.outages.faces import OpenFace
 from tests.outages.network import PATIENT_S, QUICKLY
 from tests.servers import Server
 
-OpenFace = Callable[..., Face]
+__all__ = ["OpenFace"]
+
 OpenMemory = Callable[..., ConversationMemory]
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture
@@ -31,19 +25,6 @@ def proxies(server: Server) -> Iterator[Callable[[], FaultProxy]]:
     """Give one more proxy before the same server, for one more client with a network of its own."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(FaultProxy(server.url))
-
-
-@pytest.fixture(params=FACES, ids=lambda face: face.__name__.lower())
-def open_face(request: pytest.FixtureRequest) -> Iterator[OpenFace]:
-    """Open a memory in each face, one that soon gives a server up and soon finds it again."""
-    with ExitStack() as stack:
-
-        def opened(name: str, url: str, **options: Any) -> Face:
-            face: Face = request.param(name, url, **{**QUICKLY, **options})
-            stack.callback(face.close)
-            return face
-
-        yield opened
 
 
 @pytest.fixture

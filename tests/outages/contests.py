@@ -18,10 +18,23 @@ from tests.waiting import wait_until
 TIMEOUT_S = 0.15
 LIMIT_S = 10.0
 
-# more than the server's time can be misjudged by when this machine is busy
-APART_US = 40_000
+# Whoever was away misjudges the server's time by half of a round trip at most, and no round trip
+# lasts longer than TIMEOUT_S: so much is enough for two of them.
+APART_US = int(TIMEOUT_S * 1_000_000) + 10_000
 Change = Callable[[ConversationMemory, str], object]
 Boxed = Callable[[Any], object]
+
+
+def now_us(server: Server) -> int:
+    """The server's clock."""
+    seconds, micros = server.client().time()
+    return int(seconds) * 1_000_000 + int(micros)
+
+
+def let_time_pass(server: Server) -> None:
+    """Let a server's clock move on: what comes now is newer beyond doubt."""
+    begin = now_us(server)
+    wait_until(lambda: now_us(server) > begin + APART_US, what="the server's clock")
 
 
 class Worker:
@@ -80,8 +93,7 @@ class Team:
 
     def later(self) -> None:
         """Let the server's clock move on: what comes now is newer beyond doubt."""
-        begin = self._now_us()
-        wait_until(lambda: self._now_us() > begin + APART_US, what="the server's clock")
+        let_time_pass(self.server)
 
     def in_turn(
         self, mine: Callable[[], object], theirs: Callable[[], object], *, is_newer: bool
@@ -90,10 +102,6 @@ class Team:
         for change in (theirs, mine) if is_newer else (mine, theirs):
             change()
             self.later()
-
-    def _now_us(self) -> int:
-        seconds, micros = self.server.client().time()
-        return int(seconds) * 1_000_000 + int(micros)
 
 
 def assigned(value: Any) -> Change:

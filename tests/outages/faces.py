@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import redis_memory
@@ -18,6 +19,7 @@ from redis_memory.standing import Status
 from tests.background import Background
 
 T = TypeVar("T")
+FaceT = TypeVar("FaceT", bound="Face")
 Path = tuple[Any, ...]
 
 # What handles call the operators that change in place.
@@ -178,3 +180,25 @@ class Awaited(Face):
 
 
 FACES: tuple[type[Face], ...] = (Blocking, Awaited)
+OpenFace = Callable[..., Face]
+
+
+def face_id(kind: type[Face]) -> str:
+    """What a face is called in the name of a test."""
+    return kind.__name__.removesuffix("Tenant").lower()
+
+
+@contextmanager
+def opening(kind: Callable[..., FaceT], **defaults: Any) -> Iterator[Callable[..., FaceT]]:
+    """Give what opens memories in one face, with these options unless told otherwise.
+
+    They are closed at the end, the last one first.
+    """
+    with ExitStack() as stack:
+
+        def opened(*where: str, **options: Any) -> FaceT:
+            face = kind(*where, **{**defaults, **options})
+            stack.callback(face.close)
+            return face
+
+        yield opened

@@ -7,8 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,16 +40,7 @@ from tests.outages.network import (
     reconnecting_threads,
 )
 from tests.servers import HOST, Server, free_port
-from tests.waiting import wait_until
-
-
-@contextmanager
-def in_time(limit_s: float) -> Iterator[None]:
-    """Fail when the block takes longer."""
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < limit_s
-
+from tests.waiting import in_time, wait_until
 
 # how long anybody waits
 

@@ -22,11 +22,9 @@ from redis_memory import (
 )
 from redis_memory.core import queue
 from tests.faults import FaultProxy
+from tests.outages.contests import LIMIT_S, TIMEOUT_S, let_time_pass
 from tests.servers import Server
 from tests.waiting import wait_until
-
-TIMEOUT_S = 0.15
-LIMIT_S = 10.0
 
 
 class Worker:
@@ -249,8 +247,7 @@ def test_an_own_clear_does_not_take_newer_work_in_silence(
     worker = open_worker(conflict=policy)
     worker.leave()
     clear(worker.memory)
-    begin_us = now_us(server)
-    wait_until(lambda: now_us(server) > begin_us + 40_000, what="the server's clock")
+    let_time_pass(server)
     online.topic = "newer"
     push(online, "fresh", "newer")
     worker.come_back()
@@ -258,12 +255,6 @@ def test_an_own_clear_does_not_take_newer_work_in_silence(
     told = {each.name for each in conflicts(worker.memory)}
     assert stored.get("topic") == "newer" or "topic" in told
     assert stored.get("fresh") == ["newer"] or "fresh" in told
-
-
-def now_us(server: Server) -> int:
-    """The server's clock."""
-    seconds, micros = server.client().time()
-    return int(seconds) * 1_000_000 + int(micros)
 
 
 def test_what_others_began_anew_is_left_alone(

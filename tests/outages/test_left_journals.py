@@ -20,7 +20,7 @@ from redis_memory import (
     push,
     status,
 )
-from tests.children import Child
+from tests.children import Child, end_together
 from tests.faults import FaultProxy
 from tests.outages.processes import (
     LIMIT_S,
@@ -92,13 +92,7 @@ def test_two_processes_adopt_at_once(name: str, own_server: Server, folder: Path
         with opened(name, own_server.url, journal=folder):
             wait_until(lambda: not journal_files(folder), LIMIT_S)
 
-    children = [Child(work) for _ in range(4)]
-    for child in children:
-        child.reached()
-    for child in children:
-        child.go()
-    for child in children:
-        child.ended()
+    end_together([Child(work) for _ in range(4)])
     for orphan in range(3):
         assert stored(f"{name}-{orphan}", own_server)["log"] == ["first", *range(100)]
 

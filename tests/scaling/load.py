@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from redis_memory import ConversationMemory, DataLossWarning
-from tests.outages.faces import Face
+from tests.outages.faces import Face, OpenFace
 from tests.waiting import wait_until
-
-OpenFace = Callable[..., Face]
 
 # Soon gives a server up, and soon finds it again.
 QUICKLY: dict[str, Any] = {"timeout_s": 0.3, "reconnect_max_s": 0.1}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from itertools import count
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -27,6 +26,7 @@ from redis_memory import (
 from redis_memory.link.cluster import key_slot
 from tests.groups import Cluster, Service
 from tests.leases.faces import TENANTS, Tenant
+from tests.outages.faces import face_id, opening
 from tests.scaling.load import QUICKLY
 from tests.waiting import wait_until
 
@@ -57,16 +57,10 @@ def move(cluster: Cluster, name: str) -> None:
     cluster.end_move(slot, target)
 
 
-@pytest.fixture(params=TENANTS, ids=lambda face: face.__name__.removesuffix("Tenant").lower())
+@pytest.fixture(params=TENANTS, ids=face_id)
 def open_tenant(request: pytest.FixtureRequest) -> Iterator[OpenTenant]:
     """Open a memory whose locks and claims are taken, in each face."""
-    with ExitStack() as stack:
-
-        def opened(name: str, url: str, **options: Any) -> Tenant:
-            face: Tenant = request.param(name, url, **{**QUICKLY, **options})
-            stack.callback(face.close)
-            return face
-
+    with opening(request.param, **QUICKLY) as opened:
         yield opened
 
 

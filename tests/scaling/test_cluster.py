@@ -24,7 +24,8 @@ from redis_memory.link.cluster import Topology
 from redis_memory.link.failures import LinkFailureError
 from tests.children import exit_code, in_child
 from tests.groups import Cluster
-from tests.scaling.load import QUICKLY, Load, OpenFace, losses, lost_in
+from tests.outages.faces import OpenFace
+from tests.scaling.load import QUICKLY, Load, losses, lost_in
 from tests.servers import HOST, Server, free_port
 from tests.waiting import wait_until
 

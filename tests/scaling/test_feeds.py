@@ -15,9 +15,8 @@ from redis_memory import ConversationMemory, close, push, watch
 from redis_memory.cached import UNKNOWN
 from redis_memory.face import Core
 from redis_memory.link.cluster import key_slot
-from tests.groups import Cluster, Service
-from tests.outages.faces import Awaited, Blocking, Face
-from tests.scaling.load import OpenFace
+from tests.groups import Cluster, Service, lose_primary
+from tests.outages.faces import Awaited, Blocking, Face, OpenFace
 from tests.waiting import wait_until
 
 FEED_TIMEOUT_S = 0.4
@@ -135,14 +134,7 @@ def test_who_waits_hears_of_a_change_after_a_failover(
         memory.topic = "a"
         waiting = pool.submit(face.function, "wait_for", "topic", "b", timeout_s=9.0)
         wait_until(lambda: core_of(face).state.session != 0, what="the feed")
-        if isinstance(servers, Cluster):
-            lost = servers.primary_of(slot_of(name))
-            lost.kill()
-            servers.wait_for_another(lost, slot_of(name))
-        else:
-            lost = servers.primary
-            lost.kill()
-            servers.wait_for_another(lost)
+        lose_primary(servers, slot_of(name))
         memory.topic = "b"
         assert waiting.result(HEARD_S) == "b"
 
@@ -158,14 +150,7 @@ def test_a_watch_tells_the_latest_state_after_a_failover(
         with watch(memory, "log", timeout_s=HEARD_S) as changes:
             push(writer, "log", 0)
             assert next(changes).value == [0]
-            if isinstance(servers, Cluster):
-                lost = servers.primary_of(slot_of(name))
-                lost.kill()
-                servers.wait_for_another(lost, slot_of(name))
-            else:
-                lost = servers.primary
-                lost.kill()
-                servers.wait_for_another(lost)
+            lose_primary(servers, slot_of(name))
             push(writer, "log", 1)
             told = [0]
             while told != [0, 1]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from redis_memory.link.cluster import key_slot
-from tests.groups import Cluster, Service, ask
-from tests.scaling.load import OpenFace, losses, lost_in
+from tests.groups import Cluster, Service, ask, lose_primary
+from tests.outages.faces import OpenFace
+from tests.scaling.load import losses, lost_in
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -40,11 +41,7 @@ def test_what_a_lagging_replica_lacks_is_made_again_or_reported(
         cut_off_replicas(primary)
         for number in range(LACKING):
             assert face.push("log", number) == number + 1
-        primary.kill()
-        if isinstance(servers, Cluster):
-            servers.wait_for_another(primary, slot)
-        else:
-            servers.wait_for_another(primary)
+        lose_primary(servers, slot)
         face.push("log", LACKING)
         assert face.flush() == 0
         lost = max(0, LACKING - kept)

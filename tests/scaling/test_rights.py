@@ -13,8 +13,7 @@ import redis
 from redis_memory import AccessDeniedError, ConversationMemory, Conversations
 from redis_memory.core.rights import SCRIPTS, rule
 from tests.groups import Cluster, Service, ask
-from tests.outages.faces import Face
-from tests.scaling.load import OpenFace
+from tests.outages.faces import Face, OpenFace
 from tests.servers import HOST, Server
 from tests.waiting import wait_until
 

@@ -21,8 +21,8 @@ from redis_memory import (
 from redis_memory.link import seeds
 from redis_memory.settings import Settings
 from tests.groups import SERVICE, Service
-from tests.outages.faces import Awaited, Blocking
-from tests.scaling.load import FLUSH_S, QUICKLY, Load, OpenFace, losses, lost_in
+from tests.outages.faces import Awaited, Blocking, OpenFace
+from tests.scaling.load import FLUSH_S, QUICKLY, Load, losses, lost_in
 from tests.servers import HOST, free_port
 from tests.waiting import wait_until
 

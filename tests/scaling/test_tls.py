@@ -14,8 +14,7 @@ from redis_memory.link import links
 from redis_memory.settings import Settings
 from tests.certificates import make_certificates
 from tests.groups import Cluster, Service
-from tests.outages.faces import Awaited, Blocking
-from tests.scaling.load import OpenFace
+from tests.outages.faces import Awaited, Blocking, OpenFace
 from tests.servers import available_binaries, supports_tls
 
 Group = Cluster | Service

@@ -419,7 +419,7 @@ def test_two_workers_go_on_through_outages(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_missing_key_is_missing_for_the_first_call_too(own_server: Server) -> None:
     """What is not there cannot be deleted, whether this is what finds the server away or not."""
-    with ConversationMemory(uuid.uuid4().hex, own_server.url, timeout_s=0.05) as memory:
+    with ConversationMemory(uuid.uuid4().hex, own_server.url, timeout_s=0.3) as memory:
         memory.box, memory.tags = {}, {1}
         box, tags = memory.box, memory.tags
         own_server.stop()
@@ -438,14 +438,14 @@ def test_a_missing_key_is_missing_for_the_first_call_too(own_server: Server) -> 
 def test_a_dropped_object_leaves_its_queue_to_the_next_one(own_server: Server) -> None:
     """Without the help of the garbage collector: the next object shows what waits."""
     name = uuid.uuid4().hex
-    memory = ConversationMemory(name, own_server.url, timeout_s=0.05)
+    memory = ConversationMemory(name, own_server.url, timeout_s=0.3)
     memory.topic = "start"
     own_server.stop()
     gc.disable()
     try:
         memory.topic = "waits"
         del memory
-        memory = ConversationMemory(name, own_server.url, timeout_s=0.05)
+        memory = ConversationMemory(name, own_server.url, timeout_s=0.3)
         shown = getattr(memory, "topic", None) if status(memory).queued else None
     finally:
         gc.enable()

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 
 from redis_memory.telemetry import instruments
-from tests.outages.faces import FACES, Face
-from tests.outages.network import QUICKLY
+from tests.outages.faces import OpenFace
 from tests.telemetry.measuring import Measured
 
-OpenFace = Callable[..., Face]
+__all__ = ["OpenFace"]
 
 
 class Said:
@@ -41,25 +37,6 @@ def said(caplog: pytest.LogCaptureFixture) -> Said:
     """Listen to the library at every level."""
     caplog.set_level(logging.DEBUG, logger="redis_memory")
     return Said(caplog)
-
-
-@pytest.fixture
-def name() -> str:
-    """A conversation that no other test has written to."""
-    return uuid.uuid4().hex
-
-
-@pytest.fixture(params=FACES, ids=lambda face: face.__name__.lower())
-def open_face(request: pytest.FixtureRequest) -> Iterator[OpenFace]:
-    """Open memories in each face."""
-    with ExitStack() as stack:
-
-        def opened(name: str, url: str, **options: Any) -> Face:
-            face: Face = request.param(name, url, **{**QUICKLY, **options})
-            stack.callback(face.close)
-            return face
-
-        yield opened
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ from redis_memory.core.schemas import Mark
 from redis_memory.core.scripts import SCRIPTS
 from redis_memory.typed.declarations import Schema
 from redis_memory.typed.upgrading import mark_of
-from tests.children import Child
+from tests.children import Child, end_together
 from tests.faults import FaultProxy, Request
 from tests.outages.network import QUICKLY
 from tests.servers import Server
@@ -224,13 +224,7 @@ def test_of_processes_that_open_a_memory_at_once_one_upgrades_it(
             assert (case.state, case.upgrades) == ("closed", 1)
             assert case.messages[0] == Message(text="Hello")
 
-    children = [Child(work) for _ in range(PROCESSES)]
-    for child in children:
-        child.reached()
-    for child in children:
-        child.go()
-    for child in children:
-        child.ended()
+    end_together([Child(work) for _ in range(PROCESSES)])
     with Case(conversation_id, server.url) as case:
         assert len(case.messages) == 1 + PROCESSES
         assert case.upgrades == 1

@@ -1,15 +1,8 @@
 -- Delete every attribute and move the epoch. The third KEY is stamps; contents of all containers that
 -- the caller knows of are among the others. Argument: seconds that the writers outlive the attributes.
 local function clear()
-  local declared = {}
-  for i = 3, #KEYS do declared[KEYS[i]] = true end
-  local fields = call('HGETALL', memory)
   local undeclared = {number, 'undeclared', '', ''}
-  for i = 1, #fields, 2 do
-    local is_container = match(fields[i + 1], '^[lde]') and string.sub(fields[i], 1, 1) ~= '_'
-    if is_container and not declared[memory .. ':' .. fields[i]] then undeclared[#undeclared + 1] = fields[i] end
-  end
-  -- a key that was not declared must not be touched: the caller asks again with these names too
+  local declared, fields = declared_keys(undeclared)
   if #undeclared > 4 then return undeclared end
 
   local is_spared = spare_newer and spare_newer(fields)

@@ -10,17 +10,11 @@ end
 
 -- The containers that a `clear` among the changes would leave lying, as their keys were not declared.
 local function undeclared_by(from, to)
-  local declared, found, has_clear = {}, {number, 'undeclared', '', ''}, false
+  local found, has_clear = {number, 'undeclared', '', ''}, false
   while from <= to do
     has_clear = has_clear or ARGV[from] == 'clear'
     from = from + 3 + tonumber(ARGV[from + 2])
   end
-  if not has_clear then return found end
-  for i = 3, #KEYS do declared[KEYS[i]] = true end
-  local fields = call('HGETALL', memory)
-  for i = 1, #fields, 2 do
-    local is_container = match(fields[i + 1], '^[lde]') and string.sub(fields[i], 1, 1) ~= '_'
-    if is_container and not declared[memory .. ':' .. fields[i]] then found[#found + 1] = fields[i] end
-  end
+  if has_clear then declared_keys(found) end
   return found
 end

@@ -9,13 +9,8 @@ local stored = call('HMGET', memory, '_version', '_created')
 if not stored[2] then return {'gone', 0} end
 if stored[1] ~= seen then return {'active', 0} end
 
-local declared, undeclared = {}, {'undeclared', 0}
-for i = 3, #KEYS do declared[KEYS[i]] = true end
-local fields = call('HGETALL', memory)
-for i = 1, #fields, 2 do
-  local is_container = match(fields[i + 1], '^[lde]') and string.sub(fields[i], 1, 1) ~= '_'
-  if is_container and not declared[memory .. ':' .. fields[i]] then undeclared[#undeclared + 1] = fields[i] end
-end
+local undeclared = {'undeclared', 0}
+local _, fields = declared_keys(undeclared)
 if #undeclared > 2 then return undeclared end
 
 local bytes = 0
