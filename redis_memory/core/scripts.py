@@ -55,10 +55,10 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "snapshot": ("snapshot",),
     "window": ("window",),
     "enter": ("enter",),
-    "renew": ("renew",),
+    "renew": ("declared", "renew"),
     "correct": ("correct",),
     "record": ("record",),
-    "restore": ("restore",),
+    "restore": ("declared", "restore"),
     "prune": ("declared", "prune"),
     "bring": ("bring",),
     # what only an operator runs, who may do more than a worker

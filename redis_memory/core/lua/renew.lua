@@ -2,20 +2,15 @@
 -- KEYS: memory, stamps, then the contents of all containers. ARGV: a lifetime. 'e<milliseconds>' is given for
 -- this memory, e0 takes it away; 's<milliseconds>' is for all memories that were given none; '' for none.
 -- Answers 'none'; 'ok', the milliseconds and when the memory was created, '' where it is not there; or 'undeclared' and the containers that must be named, too.
-local call, sub, match = redis.call, string.sub, string.match
+local call, sub = redis.call, string.sub
 local memory, given = KEYS[1], ARGV[1]
 local stored = call('HMGET', memory, '_ttl', '_created')
 local ttl, is_there = stored[1], stored[2]
 if sub(given, 1, 1) == 'e' or given ~= '' and (not ttl or sub(ttl, 1, 1) == 's') then ttl = given end
 if not ttl or ttl == 'e0' and given ~= 'e0' then return {'none', 0} end
 
-local declared, undeclared = {}, {'undeclared', 0}
-for i = 3, #KEYS do declared[KEYS[i]] = true end
-local fields = call('HGETALL', memory)
-for i = 1, #fields, 2 do
-  local is_container = match(fields[i + 1], '^[lde]') and sub(fields[i], 1, 1) ~= '_'
-  if is_container and not declared[memory .. ':' .. fields[i]] then undeclared[#undeclared + 1] = fields[i] end
-end
+local undeclared = {'undeclared', 0}
+declared_keys(undeclared)
 if #undeclared > 2 then return undeclared end
 
 if ttl == 'e0' then

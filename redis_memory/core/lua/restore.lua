@@ -13,13 +13,8 @@ if token == ARGV[1] then return {'ok', 'created'} end
 local is_own = token and match(token, '^[^:]*') == match(ARGV[1], '^[^:]*') and left == stored[1]
 if stored[2] and ARGV[2] == 'create' and not is_own then return {'exists'} end
 
-local declared, undeclared = {}, {'undeclared'}
-for i = 3, #KEYS do declared[KEYS[i]] = true end
-local fields = call('HGETALL', memory)
-for i = 1, #fields, 2 do
-  local is_container = match(fields[i + 1], '^[lde]') and string.sub(fields[i], 1, 1) ~= '_'
-  if is_container and not declared[memory .. ':' .. fields[i]] then undeclared[#undeclared + 1] = fields[i] end
-end
+local undeclared = {'undeclared'}
+local _, fields = declared_keys(undeclared)
 if #undeclared > 1 then return undeclared end
 
 local time = call('TIME')
