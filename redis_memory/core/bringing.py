@@ -38,6 +38,9 @@ _MOST_KEYS: Final = 100
 _MOST_BYTES: Final = 8 * 1024 * 1024
 # A command of more than 1,048,576 parts makes the server hang up.
 _MOST_ARGUMENTS: Final = 1_000_000
+_TOO_LARGE: Final = (
+    "larger, or nested more deeply, than a value may be: see max_value_bytes, max_nodes, max_depth"
+)
 
 
 class AtSource:
@@ -222,8 +225,9 @@ def _piece(plan: Plan, old: OldKey, raw: Any) -> _Piece | Skipped | None:
         return value
     try:
         kind, arguments, _ = contents.encode(value.value, plan.target.limits, old.name)
-    except UnstorableValueError as error:
-        return Skipped(shown(old.key), "damaged", str(error))
+    except UnstorableValueError:
+        # its text names the place, by keys of dicts that lie there
+        return Skipped(shown(old.key), "damaged", _TOO_LARGE)
     if len(arguments) > _MOST_ARGUMENTS:
         return Skipped(shown(old.key), "damaged", "too many elements for one step")
     return _Piece(old, raw, value, kind, arguments)
