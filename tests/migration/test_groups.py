@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from redis_memory import ConfigurationError, Conversations
+from redis_memory import ConfigurationError, Conversations, OfflineError
 from redis_memory.core.bringing import AtSource
 from redis_memory.core.calls import Call
 from redis_memory.link.cluster import key_slot
@@ -14,7 +14,7 @@ from tests.groups import Cluster, Service, ask
 from tests.migration.faces import Migrate, step_by_step
 from tests.migration.old import OldWorkers, everything, key_of
 from tests.migration.test_migrate import held
-from tests.servers import Server
+from tests.servers import HOST, Server
 
 IDS = [f"c-{number}" for number in range(30)]
 # several steps of a SCAN
@@ -136,3 +136,17 @@ def test_a_restart_while_keys_are_looked_for_hides_none() -> None:
 
         report = step_by_step(server.url, server.url, before_a_later_scan(restart))
         assert (report.keys, report.brought) == (MANY, MANY)
+
+
+def test_a_node_that_is_down_ends_the_run_and_is_named(migrate: Migrate) -> None:
+    """A report that leaves out what it holds would look complete; the run can be repeated."""
+    with Cluster(replicas=0, appendonly="yes", appendfsync="always") as cluster:
+        for each in IDS:
+            place(cluster, key_of("state", each), '{"value": "open", "last_modified": 5}')
+        lost = cluster.primary_of(0)
+        lost.kill()
+        with pytest.raises(OfflineError, match=rf"\({HOST}:{lost.port}\)"):
+            migrate(cluster.url, dry_run=False, timeout_s=1.0)
+        lost.start()
+        assert migrate(cluster.url, dry_run=False, timeout_s=10.0).keys == len(IDS)
+        assert held(cluster.url, IDS[0]) == {"state": "open"}
