@@ -1,10 +1,13 @@
-"""Agents, each in a process of its own, hand one conversation on to each other.
+"""Three agents, each in a process of its own, hand one conversation on to each other.
 
-The intent classifier stores what the user wants, the context manager picks a specialist for it,
-and one of two specialists solves it. Each waits for what the one before it stores; nobody asks
-again and again. The first specialist that claims the task is stopped in the middle of it, as a
-machine does that is suspended. The other one takes the task over, and when the first one goes on
-its late answer is refused.
+A classifier stores what the user wants; two specialists wait for that, and one of them claims the
+task. Nobody asks again and again. Then all goes wrong that can:
+
+1. The first specialist is stopped in the middle of the task, as a machine is that goes to sleep.
+   The other one takes over, as soon as the claim of the first has run out.
+2. That one is killed in the middle of it. Whoever is killed writes nothing any more.
+3. The first one goes on, where it was stopped. Its late write is refused, since the task has passed
+   to somebody else. It takes the task over once more, now from the dead, and solves it.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from redis_memory import (
     claim,
     clear,
     increment,
+    push,
     wait_for,
 )
 
@@ -30,85 +34,82 @@ LIMIT_S = 15.0
 TTL_S = 0.5
 
 
-def intent_classifier(conversation_id: str) -> None:
+def classifier(conversation_id: str) -> None:
     mem = ConversationMemory(conversation_id, SERVER)
     question = mem.messages[-1]["content"]
-    mem.confidence = 0.95 if "router" in question else 0.4
-    report("intent classifier", f"reads {question!r}")
-    mem.detected_intent = "technical_support" if "router" in question else "other"
-
-
-def context_manager(conversation_id: str) -> None:
-    mem = ConversationMemory(conversation_id, SERVER)
-    intent = wait_for(mem, "detected_intent", timeout_s=LIMIT_S)
-    specialist = "network" if intent == "technical_support" else "reception"
-    mem.context = {"intent": intent, "confidence": mem.confidence, "priority": "high"}
-    report("context manager", f"sees intent {intent!r}, assigns {specialist!r}")
-    mem.assigned_specialist = specialist
+    report("classifier", f"reads {question!r}")
+    mem.confidence = 0.95
+    mem.intent = "technical" if "router" in question else "other"  # last: others wait for it
 
 
 def specialist(conversation_id: str) -> None:
     mem = ConversationMemory(conversation_id, SERVER)
-    role = wait_for(mem, "assigned_specialist", timeout_s=LIMIT_S)
-    task = claimed(mem)
-    if task is None:
-        return
-    task.write(resolution_status="in_progress", solver=os.getpid())
-    report("specialist", f"is {role!r}, context {mem.context}")
-    if increment(mem, "attempts") == 1:
-        mem.stopped = os.getpid()
-        os.kill(os.getpid(), signal.SIGSTOP)  # main lets it go on when the other one has finished
-    answer = {"role": "assistant", "content": "Please hold the reset button for 10 s."}
-    try:
-        task.write(resolution_status="solved", answer=answer, solver=os.getpid())
-        report("specialist", "has solved it")
-    except StaleClaimError:
-        increment(mem, "refused")
-        report("specialist", "comes too late: somebody else has solved it, nothing is written")
+    wait_for(mem, "intent", timeout_s=LIMIT_S)
+    while (task := claimed(mem)) is not None:
+        try:
+            solve(mem, task)
+        except StaleClaimError:
+            increment(mem, "refused")
+            report("specialist", "comes too late: the task has passed on, nothing was written")
 
 
 def claimed(mem: ConversationMemory) -> Claim | None:
     """The task, as soon as nobody else has it; None when it is solved."""
-    while True:
-        task = claim(mem, "solve", f"specialist {os.getpid()}", ttl_s=TTL_S)
+    while mem.state != "solved":
+        task = claim(mem, "task", f"specialist {os.getpid()}", ttl_s=TTL_S)
         if task is not None:
             return task
         try:
-            wait_for(mem, "resolution_status", "solved", timeout_s=TTL_S)
+            wait_for(mem, "state", "solved", timeout_s=TTL_S)
         except WaitTimeoutError:
             continue  # whoever has it may be gone
-        return None
+    return None
+
+
+def solve(mem: ConversationMemory, task: Claim) -> None:
+    task.write(state="in progress", solver=os.getpid())
+    report("specialist", f"has the task: {mem.intent}, {mem.confidence:.0%} sure")
+    attempt = push(mem, "holders", os.getpid())
+    if attempt == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)  # `main` lets it go on
+    elif attempt == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    task.write(state="solved", answer="Please hold the reset button for 10 s.", solver=os.getpid())
+    report("specialist", "has solved it")
 
 
 def report(agent: str, what: str) -> None:
-    print(f"  {agent:17}  pid {os.getpid()}  {what}", flush=True)
+    print(f"  {agent:10}  pid {os.getpid()}  {what}", flush=True)
 
 
 def main() -> None:
     mem = ConversationMemory(f"handoff-{uuid4()}", SERVER)
     mem.messages = [{"role": "user", "content": "My router does not connect."}]
-    print("four agents, one conversation", flush=True)
-    # the last ones in line are started first, and wait
-    agents = (specialist, specialist, context_manager, intent_classifier)
+    mem.state = "open"
+    print("three agents, one conversation", flush=True)
     context = get_context("spawn")
+    # the last one in line is started last: the others wait for it
     processes = [
-        context.Process(target=agent, args=(mem.conversation_id,), daemon=True) for agent in agents
+        context.Process(target=agent, args=(mem.conversation_id,), daemon=True)
+        for agent in (specialist, specialist, classifier)
     ]
     for process in processes:
         process.start()
-    wait_for(mem, "resolution_status", "solved", timeout_s=LIMIT_S)
-    solver, stopped = mem.solver, mem.stopped
+    stopped, killed = wait_for(mem, "holders", lambda pids: len(pids) == 2, timeout_s=LIMIT_S)
+    report("main", f"{stopped} is stopped, {killed} is killed; {stopped} goes on now")
     os.kill(stopped, signal.SIGCONT)
+    wait_for(mem, "state", "solved", timeout_s=LIMIT_S)
     for process in processes:
         process.join(LIMIT_S)
-    mem.messages.append(mem.answer)
-    print(f"resolution_status = {mem.resolution_status!r}, by pid {mem.solver}")
+    mem.messages.append({"role": "assistant", "content": mem.answer})
     for message in mem.messages:
         print(f"  {message['role']}: {message['content']}")
-    assert mem.resolution_status == "solved"
-    assert mem.solver == solver != stopped
-    assert mem.refused == 1
-    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    ends = {process.pid: process.exitcode for process in processes}
+    assert mem.holders[:3] == [stopped, killed, stopped]
+    assert mem.solver == stopped
+    assert mem.refused >= 1
+    assert ends.pop(killed) == -signal.SIGKILL
+    assert set(ends.values()) == {0}
     clear(mem)
 
 

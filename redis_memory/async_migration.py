@@ -30,7 +30,7 @@ async def migrate(  # noqa: PLR0913 - as its twin
 ) -> MigrationReport:
     """As `redis_memory.migration.migrate`; `progress` is called in the loop."""
     here, there = servers(source, target, prefix, target_prefix, options)
-    plan = plan_of(prefix, there, on_existing, flat=flat, dry_run=dry_run, delete_old=delete_old)
+    plan = plan_of(here, there, on_existing, flat=flat, dry_run=dry_run, delete_old=delete_old)
     old, new = AsyncDesk(here, None), AsyncDesk(there, None)
 
     async def do(step: Call | AtSource) -> Any:

@@ -257,7 +257,8 @@ class Conversations:
     ) -> RotationReport:
         """Encrypt all conversations under the first key of `encryption_key`.
 
-        As `rotate_keys` of one memory, for each. A run that was interrupted can be repeated.
+        As `rotate_keys` of one memory, for each that is in the index: `reindex` first, before the
+        old key is given up. A run that was interrupted can be repeated.
 
         Args:
             seal_plain: Also encrypt conversations whose values are not encrypted.

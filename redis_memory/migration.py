@@ -14,6 +14,7 @@ from redis_memory.core.old_layout import Skipped
 from redis_memory.core.transfer import new_run
 from redis_memory.core.values import Limits
 from redis_memory.errors import ConfigurationError
+from redis_memory.link import seeds
 from redis_memory.link.desk import Desk
 from redis_memory.link.steps import driven
 from redis_memory.settings import Settings, resolve
@@ -66,7 +67,8 @@ def migrate(  # noqa: PLR0913 - keyword-only, and each is a decision of its own
 
     Raises:
         TypeError: An option is unknown.
-        ConfigurationError: A value or a url cannot work, or there is no source.
+        ConfigurationError: A value or a url cannot work, there is no source, or it is one node
+            of a cluster.
         ValueError: `on_existing` is another word.
         OfflineError: A server cannot be reached, now or any more; the run can be repeated.
         AccessDeniedError, ServerRefusedError: A server refuses; the run can be repeated.
@@ -75,7 +77,7 @@ def migrate(  # noqa: PLR0913 - keyword-only, and each is a decision of its own
     names of all keys are in memory, values at most 8 MiB at a time or one.
     """
     here, there = servers(source, target, prefix, target_prefix, options)
-    plan = plan_of(prefix, there, on_existing, flat=flat, dry_run=dry_run, delete_old=delete_old)
+    plan = plan_of(here, there, on_existing, flat=flat, dry_run=dry_run, delete_old=delete_old)
     old, new = Desk(here, None), Desk(there, None)
 
     def do(step: Call | AtSource) -> Any:
@@ -116,7 +118,7 @@ def servers(
 
 
 def plan_of(
-    prefix: str,
+    here: Settings,
     there: Settings,
     on_existing: OnExisting,
     *,
@@ -134,7 +136,7 @@ def plan_of(
     limits = Limits(there.max_value_bytes, there.max_depth, there.max_nodes)
     ttl_ms = checked(there.ttl_s)
     return Plan(
-        prefix=prefix,
+        prefix=here.prefix,
         target=Directory(there.prefix, limits),
         lifetime=b"s%d" % ttl_ms if ttl_ms else b"",
         on_existing=on_existing,
@@ -142,6 +144,7 @@ def plan_of(
         flat=flat,
         dry_run=dry_run,
         delete_old=delete_old,
+        is_of_cluster=seeds.kind_of(here.address) == seeds.CLUSTER,
     )
 
 

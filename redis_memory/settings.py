@@ -17,7 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from redis_memory import other_names
+from redis_memory import hosts, other_names
 from redis_memory.encryption_keys import encryption_keys, secret_text
 from redis_memory.errors import ConfigurationError
 
@@ -229,6 +229,11 @@ class Settings(BaseSettings):
                     raise TypeError(unknown_option(name))
         return given
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _of_a_service(cls, given: Any) -> Any:
+        return hosts.port_in(given)
+
     @field_validator("encryption_key", mode="before")
     @classmethod
     def _one_text(cls, given: Any) -> Any:
@@ -260,12 +265,8 @@ class Settings(BaseSettings):
         if self.url is not None:
             return self.url.get_secret_value()
         if self.host is not None:
-            return _plain_url(self.host, self.port)
+            return hosts.url_of(self.host, self.port)
         return None
-
-
-def _plain_url(host: str, port: int) -> str:
-    return f"redis://[{host}]:{port}" if ":" in host else f"redis://{host}:{port}"
 
 
 _ENVIRONMENT = (
@@ -299,9 +300,8 @@ def resolve(
             given[name] = value
     if "url" not in given and not {"host", "port"}.isdisjoint(given):
         # an argument comes before the environment, where a url may stand
-        named = os.environ.get("REDIS_HOST") or os.environ.get("REDIS_MEMORY_HOST") or "localhost"
-        host, port = given.pop("host", named), given.pop("port", _DEFAULT_PORT)
-        given["url"] = _plain_url(host, port)
+        host, port = (_or_else(given.pop(name, None), name, settings) for name in ("host", "port"))
+        given["url"] = hosts.url_of("localhost" if host is None else host, hosts.port_in(port))
     if settings is not None:
         return _changed(settings, given) if given else settings
     try:
@@ -310,6 +310,17 @@ def resolve(
     except TypeError:
         # unhashable, so of a wrong type: pydantic says which
         return _built(given)
+
+
+def _or_else(given: Any, name: str, settings: Settings | None) -> Any:
+    # host or port: the argument, else what the settings or the environment say
+    if given is not None:
+        return given
+    if settings is not None:
+        return getattr(settings, name)
+    own, common = f"REDIS_MEMORY_{name.upper()}", _COMMON_VARIABLES[name]
+    found = os.environ.get(own) or os.environ.get(common)
+    return found or Settings.model_fields[name].default
 
 
 def _changed(settings: Settings, given: dict[str, Any]) -> Settings:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "redis_memory.errors": 0,
     "redis_memory.other_names": 1,
+    "redis_memory.hosts": 1,
     "redis_memory.encryption_keys": 1,
     "redis_memory.settings": 1,
     "redis_memory.core": 2,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from redis_memory import Settings
 from tests.scripts import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,17 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path
     script.write_text(source, "utf-8")
     outcome = run_script(script, data_home=tmp_path, limit_s=30)
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_the_table_of_settings_is_complete() -> None:
+    """Each field of `Settings` has its row, with its default and its variable."""
+    text = README.read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|", text, re.MULTILINE)
+    told = {name: (default.strip("`"), variables) for name, default, variables in rows}
+    for name, field in Settings.model_fields.items():
+        default, variables = told[name]
+        assert default == ("none" if field.default is None else str(field.default)), name
+        assert variables == "-" or f"`REDIS_MEMORY_{name.upper()}`" in variables, name
 
 
 def test_the_commands_of_the_readme_exist() -> None:

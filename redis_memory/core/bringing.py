@@ -19,7 +19,13 @@ from redis_memory.core.migrating import MigrationReport, Tally
 from redis_memory.core.old_layout import OldKey, OldValue, Skipped, shown
 from redis_memory.core.records import lives, together
 from redis_memory.core.scripts import SCRIPTS
-from redis_memory.errors import CorruptValueError, RedisMemoryError, UnstorableValueError
+from redis_memory.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    CorruptValueError,
+    RedisMemoryError,
+    UnstorableValueError,
+)
 
 OnExisting = Literal["newest", "skip", "replace"]
 # How many keys are done, and how many there are.
@@ -32,6 +38,9 @@ _MOST_KEYS: Final = 100
 _MOST_BYTES: Final = 8 * 1024 * 1024
 # A command of more than 1,048,576 parts makes the server hang up.
 _MOST_ARGUMENTS: Final = 1_000_000
+_TOO_LARGE: Final = (
+    "larger, or nested more deeply, than a value may be: see max_value_bytes, max_nodes, max_depth"
+)
 
 
 class AtSource:
@@ -49,7 +58,10 @@ Move = Generator[Call | AtSource, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done. `lifetime` is what a memory gets that begins now, b"" for none."""
+    """What is to be done. `lifetime` is what a memory gets that begins now, b"" for none.
+
+    Where not `is_of_cluster`, the source is one server, and must not be a node of a cluster.
+    """
 
     prefix: str
     target: Directory
@@ -59,6 +71,7 @@ class Plan:
     flat: bool
     dry_run: bool
     delete_old: bool
+    is_of_cluster: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,8 @@ class _Piece:
 def migrate(plan: Plan, progress: Progress | None) -> Move[MigrationReport]:
     """Bring all attributes under the prefix."""
     tally = Tally(plan.dry_run)
+    if not plan.is_of_cluster:
+        yield from _at_source(_alone())
     found = yield from _at_source(_found(plan, tally))
     now_us = yield from plan.target.now_us()
     done = 0
@@ -105,6 +120,20 @@ def _at_source(flow: Flow[T]) -> Move[T]:
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def _alone() -> Flow[None]:
+    """Refuse a node of a cluster: it answers to SCAN, and has but a part of the keys."""
+    try:
+        told = yield Call(Head(b"HELLO"))
+    except AccessDeniedError:  # who may not ask may still be welcome
+        return
+    fields = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=False))
+    if fields.get(b"mode") == b"cluster":
+        raise ConfigurationError(
+            "the source is one node of a cluster, and has but a part of its keys: name the "
+            "cluster, redis+cluster://host:port,host:port"
+        )
 
 
 def _found(plan: Plan, tally: Tally) -> Flow[list[tuple[OldKey, int]]]:
@@ -196,8 +225,9 @@ def _piece(plan: Plan, old: OldKey, raw: Any) -> _Piece | Skipped | None:
         return value
     try:
         kind, arguments, _ = contents.encode(value.value, plan.target.limits, old.name)
-    except UnstorableValueError as error:
-        return Skipped(shown(old.key), "damaged", str(error))
+    except UnstorableValueError:
+        # its text names the place, by keys of dicts that lie there
+        return Skipped(shown(old.key), "damaged", _TOO_LARGE)
     if len(arguments) > _MOST_ARGUMENTS:
         return Skipped(shown(old.key), "damaged", "too many elements for one step")
     return _Piece(old, raw, value, kind, arguments)

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_memory.errors import ConfigurationError
-from redis_memory.link import embedded
+from redis_memory.link import embedded, seeds
 from redis_memory.settings import Settings
 
 _log = logging.getLogger("redis_memory")
@@ -93,11 +93,13 @@ def of_settings(settings: Settings, *, is_async: bool = False) -> Address:
         raise ConfigurationError(f"the {scheme}:// url is malformed (its port, perhaps)") from None
     plain = module.UnixDomainSocketConnection if scheme == "unix" else module.Connection
     connection_class: Any = options.pop("connection_class", plain)
+    if parts.query:
+        seeds.try_out(scheme, connection_class, options)
     db = options.get("db")
     if scheme == "unix":
         label = f"unix://{options.get('path')}" + (f"?db={db}" if db else "")
     else:
-        label = f"{scheme}://{host}:{port or 6379}" + (f"/{db}" if db else "")
+        label = f"{scheme}://{host or 'localhost'}:{port or 6379}" + (f"/{db}" if db else "")
     own = {**own_options(settings), "driver_info": None}
     return Address(label, connection_class, {**options, **own})
 

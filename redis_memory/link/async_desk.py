@@ -9,6 +9,8 @@ from redis_memory.core.calls import Call, Course, Errand
 from redis_memory.errors import ClosedError
 from redis_memory.link import links
 from redis_memory.link.address import Address
+from redis_memory.link.routing import Router
+from redis_memory.link.scanning import is_scan, scanning
 from redis_memory.link.steps import async_driven
 from redis_memory.settings import Settings
 
@@ -60,6 +62,8 @@ class AsyncDesk:
         async def do(step: Call | Errand) -> Any:
             if isinstance(step, Errand):
                 return await _done(step)
+            if is_scan(step) and not isinstance(link, Router):
+                return await async_driven(scanning(link, step), lambda each: each[0](each[1]))
             return await link.execute(step)
 
         try:

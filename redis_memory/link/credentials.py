@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from redis_memory.errors import ConfigurationError
 
@@ -12,7 +12,7 @@ _ENVIRONMENT = ("REDIS_MEMORY_URL", "REDIS_URL")
 
 
 def without_password(url: str) -> str:
-    """The url with the user but without the password.
+    """The url with the user but without the password, and without those that its query holds.
 
     Raises:
         ConfigurationError: It is no url.
@@ -23,8 +23,15 @@ def without_password(url: str) -> str:
         # from None: the text of this error may hold the password
         raise ConfigurationError("the url is malformed (its host, perhaps)") from None
     user, at, host = parts.netloc.rpartition("@")
-    public = parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}")
-    return urlunsplit(public) if at else url
+    query = "&".join(filter(_is_public, parts.query.split("&")))
+    if not at and query == parts.query:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=query))
+
+
+def _is_public(option: str) -> bool:
+    # `password`, and `ssl_password`, that of a key file
+    return "password" not in unquote(option.partition("=")[0]).lower()
 
 
 def remember(url: str | None) -> None:

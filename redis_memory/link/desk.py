@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from redis_memory.core.calls import Call, Course, Errand
 from redis_memory.errors import ClosedError
 from redis_memory.link import links
+from redis_memory.link.routing import Router
+from redis_memory.link.scanning import is_scan, scanning
 from redis_memory.link.steps import driven
 from redis_memory.settings import Settings
 
@@ -33,7 +35,12 @@ class Desk:
             course.close()
 
     def _do(self, step: Call | Errand) -> Any:
-        return step.work() if isinstance(step, Errand) else self.link.execute(step)
+        if isinstance(step, Errand):
+            return step.work()
+        # a cluster has a cursor of its own
+        if is_scan(step) and not isinstance(self.link, Router):
+            return driven(scanning(self.link, step), lambda each: each[0](each[1]))
+        return self.link.execute(step)
 
     def close(self) -> None:
         """Refuse every later call; close the connections that nobody else uses."""

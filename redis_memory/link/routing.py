@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 from redis_memory.core.calls import Call, Head
@@ -10,10 +10,8 @@ from redis_memory.errors import OfflineError, RedisMemoryError
 from redis_memory.link.cluster import Topology, key_slot
 from redis_memory.link.entries import Entries
 from redis_memory.link.failures import ElsewhereError
+from redis_memory.link.scanning import Send, is_scan, scanning
 from redis_memory.link.seeds import Place
-
-# What sends a call; in an event loop it gives what is to be awaited.
-Send = Callable[[Call], Any]
 
 
 def _key(call: Call) -> bytes:
@@ -43,10 +41,9 @@ class Router:
 
         Yields what sends, and what is to be sent. Errors are thrown in.
         """
-        is_scan = call.head.parts[0] == b"SCAN"
-        if (is_scan or call.companions) and self.topology.moves == 0:
+        if (is_scan(call) or call.companions) and self.topology.moves == 0:
             yield self.lane(b"").send, Call(Head(b"PING"))  # finds the nodes
-        if is_scan:
+        if is_scan(call):
             return (yield from self._scanning(call))
         if call.is_entry:
             return (yield from self._entering(call))
@@ -103,7 +100,7 @@ class Router:
         number, _, inner = position.partition(b":")
         at, nodes = int(number), self.topology.primaries
         node: Any = self.link_to(nodes[at])
-        inner, keys = yield node.execute, Call(call.head, inner, *others)
+        inner, keys = yield from scanning(node, Call(call.head, inner, *others))
         if inner in (b"0", 0):
             at, inner = at + 1, b"0"
         if at == len(nodes):

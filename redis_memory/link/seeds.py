@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import redis.asyncio.connection
 import redis.connection
+from redis.exceptions import RedisError
 
 from redis_memory.errors import ConfigurationError
 
@@ -69,6 +70,8 @@ def parse(url: str, *, is_async: bool = False) -> Seeds:
     for name in ("host", "port"):
         options.pop(name, None)
     connection_class: Any = options.pop("connection_class", module.Connection)
+    if parts.query:
+        try_out(scheme, connection_class, options)
     path = tuple(unquote(part) for part in parts.path.split("/") if part)
     where = "/".join([hosts, *path])
     return Seeds(
@@ -80,6 +83,22 @@ def parse(url: str, *, is_async: bool = False) -> Seeds:
         connection_class,
         options,
     )
+
+
+def try_out(scheme: str, connection_class: type[Any], options: Mapping[str, Any]) -> None:
+    """Make a connection, without connecting it, by the options that the query of a url gives.
+
+    Raises:
+        ConfigurationError: It does not know one of them, or what one says.
+    """
+    try:
+        connection_class(**options)
+    except (TypeError, ValueError, RedisError):
+        # from None: the text of these errors may hold what is secret
+        raise ConfigurationError(
+            f"the query of the {scheme}:// url has an option that such a connection does not know, "
+            "or that says what it cannot mean; ssl_... belongs to a url that begins with rediss"
+        ) from None
 
 
 def _place(host: str, default_port: int) -> Place:

@@ -307,6 +307,19 @@ def test_a_directory_rotates_who_is_active_all_the_time(
     assert not is_under(server, OLD_BYTES)
 
 
+def test_what_the_index_lacks_is_found_before(
+    server: Server, url: str, opened: Open, open_directory: Callable[..., Any], name: str
+) -> None:
+    """`reindex`, as the manual says, or a conversation would stay under a key that is given up."""
+    opened(name).text = MARKER
+    server.client().delete("memory:~conversations")
+    directory = open_directory(url, encryption_key=BOTH)
+    assert directory.rotate_keys().rotated == 0
+    directory.reindex()
+    assert directory.rotate_keys().rotated == 1
+    assert not is_under(server, OLD_BYTES)
+
+
 def test_without_a_key_there_is_nothing_to_rotate(
     url: str, name: str, open_directory: Callable[..., Any]
 ) -> None:

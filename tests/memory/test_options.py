@@ -129,6 +129,21 @@ def test_a_host_that_is_given_comes_before_a_url_of_the_environment(
     assert server_of(host="127.0.0.1") == "redis://127.0.0.1:6379"
 
 
+def test_of_host_and_port_each_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of them is an argument, the settings or the variables say the other one."""
+    monkeypatch.setenv("REDIS_HOST", "common")
+    monkeypatch.setenv("REDIS_PORT", "2")
+    assert resolve(None, None, None, {"host": "h"}).address == "redis://h:2"
+    assert resolve(None, None, None, {"port": 5}).address == "redis://common:5"
+    monkeypatch.setenv("REDIS_MEMORY_HOST", "own")
+    monkeypatch.setenv("REDIS_MEMORY_PORT", "3")
+    assert resolve(None, None, None, {"host": "h"}).address == "redis://h:3"
+    assert resolve(None, None, None, {"port": 5}).address == "redis://own:5"
+    settings = Settings(host="set", port=4)
+    assert resolve(None, None, settings, {"host": "h"}).address == "redis://h:4"
+    assert resolve(None, None, settings, {"port": 5}).address == "redis://set:5"
+
+
 def test_a_host_may_be_an_ipv6_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """It needs no brackets, since its port stands apart."""
     assert "::1" in server_of(host="::1", port=2)
@@ -210,3 +225,52 @@ def test_settings_can_be_pickled() -> None:
     """They are values: equal settings come back."""
     settings = Settings(prefix="a:", timeout_s=2.0)
     assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+KUBERNETES = "tcp://10.0.0.11:6380"
+
+
+@pytest.mark.parametrize("variable", ["REDIS_PORT", "REDIS_MEMORY_PORT"])
+def test_a_service_of_kubernetes_disturbs_nobody(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Where a service is called `redis`, every pod is given REDIS_PORT=tcp://..., wanted or not."""
+    monkeypatch.setenv(variable, KUBERNETES)
+    assert resolve("redis://elsewhere:1", None, None, {}).address == "redis://elsewhere:1"
+    monkeypatch.setenv("REDIS_HOST", "redis")
+    assert resolve(None, None, None, {}).address == "redis://redis:6380"
+
+
+def test_a_service_of_kubernetes_is_reached_by_the_old_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """REDIS_PORT comes before `redis_port` there, in this form too."""
+    monkeypatch.setenv("REDIS_PORT", KUBERNETES)
+    settings = resolve(None, None, None, {"redis_hostname": "redis", "redis_port": 1})
+    assert settings.address == "redis://redis:6380"
+
+
+@pytest.mark.parametrize("options", [{}, {"redis_hostname": "h"}, {"host": ""}])
+def test_an_empty_host_is_refused(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    """It is not taken for this machine; where there is a url nobody asks for it."""
+    monkeypatch.setenv("REDIS_HOST", "")
+    with pytest.raises(ConfigurationError, match="the host is empty"):
+        Memory(**options)
+    if not options:
+        assert resolve("redis://h:1", None, None, {}).address == "redis://h:1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h?ssl_ca_certs=/hunter2",
+        "redis+sentinel://h/main?ssl_ca_certs=/hunter2",
+        "redis+cluster://h?sockettimeout=hunter2",
+        "rediss://h?ssl_cert_reqs=hunter2",
+    ],
+)
+def test_an_option_of_a_url_that_cannot_be_is_refused(url: str) -> None:
+    """Nobody believes that a connection is by TLS, or verified, that is not."""
+    with pytest.raises(ConfigurationError, match="rediss") as caught:
+        Memory(url)
+    assert "hunter2" not in str(caught.value)

@@ -8,12 +8,13 @@ import pickle
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from urllib.parse import quote
 
 import pytest
 import redis
 
 from redis_memory import AccessDeniedError, ConversationMemory, Memory, close
-from tests.servers import Server
+from tests.servers import HOST, Server
 
 PASSWORD = "hunter2&co"
 
@@ -100,6 +101,18 @@ def test_a_password_is_not_pickled(
         text, seen = run_elsewhere(pickled, "there")
         assert seen == ["here", "there"]
         assert "hunter2" not in text
+
+
+def test_passwords_in_the_query_are_not_pickled(guarded: Server, conversation_id: str) -> None:
+    """Redis-py takes them there too, that of a key file as well; a copy here finds them again."""
+    query = f"p%61ssword={quote(PASSWORD)}&client_name=ann"
+    with ConversationMemory(conversation_id, f"redis://{HOST}:{guarded.port}?{query}") as memory:
+        memory.topic = "billing"
+        pickled = pickle.dumps(memory)
+        assert b"hunter2" not in pickled
+        assert b"client_name=ann" in pickled
+        with pickle.loads(pickled) as twin:
+            assert twin.topic == "billing"
 
 
 def test_within_one_process_the_password_is_found_again(

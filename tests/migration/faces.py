@@ -36,7 +36,7 @@ def step_by_step(
     """Migrate for real, and call `before` and `after` around each question to a server."""
     here, there = migration.servers(source, target, "memory:", None, {})
     chosen = {"flat": False, "delete_old": False, **options}
-    plan = migration.plan_of("memory:", there, "newest", dry_run=False, **chosen)
+    plan = migration.plan_of(here, there, "newest", dry_run=False, **chosen)
     old, new = Desk(here, None), Desk(there, None)
     number = 0
 

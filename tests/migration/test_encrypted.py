@@ -44,3 +44,21 @@ def test_what_was_brought_can_be_encrypted_afterwards(
     assert all(b"a plain text" not in each for each in client.lrange("memory:{c-1}:log", 0, -1))
     with ConversationMemory("c-1", server.url, encryption_key=KEY) as memory:
         assert memory.log == ["a plain text"]
+
+
+def test_old_keys_can_be_deleted_when_the_memory_is_encrypted(
+    migrate: Migrate, old: OldWorkers, server: Server
+) -> None:
+    """They hold in the open what is hidden now; one that has changed since stays, and is named."""
+    old.assign("c-1", "log", ["a plain text"])
+    old.assign("c-1", "state", "open")
+    migrate(server.url, dry_run=False)
+    with Conversations(server.url, encryption_key=KEY) as conversations:
+        conversations.rotate_keys(seal_plain=True)
+    old.assign("c-1", "state", "closed")
+    report = migrate(server.url, dry_run=False, delete_old=True)
+    assert (report.known, report.deleted) == (1, 1)
+    assert [one.key for one in report.damaged] == ["memory:c-1:state"]
+    assert old.keys() == {b"memory:c-1:state"}
+    with ConversationMemory("c-1", server.url, encryption_key=KEY) as memory:
+        assert snapshot(memory) == {"log": ["a plain text"], "state": "open"}

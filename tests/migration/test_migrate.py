@@ -130,6 +130,9 @@ BAD: dict[str, bytes] = {
     "bytes": b"\xff\xfe",
     "deep": b'{"value": ' + b"[" * 200_000 + b"]" * 200_000 + b', "last_modified": 1}',
     "digits": b'{"value": ' + b"9" * 5000 + b', "last_modified": 1}',
+    "levels_of_dicts": (
+        b'{"last_modified": 1, "value": ' + b'{"confidential": ' * 70 + b"1" + b"}" * 71
+    ),
     "levels": json.dumps({"value": eval("[" * 80 + "]" * 80), "last_modified": 1}).encode(),  # noqa: S307
     "when": b'{"value": "confidential", "last_modified": "today"}',
     "truth": b'{"value": "confidential", "last_modified": true}',

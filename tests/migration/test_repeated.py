@@ -256,3 +256,20 @@ def test_a_memory_that_is_none_is_named(old: OldWorkers, server: Server) -> None
     assert named(report.skipped, "damaged") == ["memory:c-1:state"]
     assert report.ids == ("c-2",)
     assert old.keys() == {b"memory:c-1:state"}
+
+
+def test_without_its_notes_an_old_key_is_kept(
+    migrate: Migrate, old: OldWorkers, server: Server
+) -> None:
+    """They end 30 days after the last run; nobody knows then whether the old value was brought."""
+    old.assign("c-1", "messages", ["a"], days_ago=40)
+    migrate(server.url, dry_run=False)
+    notes = "memory:{c-1}~migrated"
+    client = server.client()
+    lives_s: Any = client.ttl(notes)
+    assert 30 * 86_400 - 60 < lives_s <= 30 * 86_400
+    client.delete(notes)
+    report = migrate(server.url, dry_run=False, delete_old=True)
+    assert named(report.skipped, "kept") == ["memory:c-1:messages"]
+    assert (report.deleted, old.keys()) == (0, {b"memory:c-1:messages"})
+    assert held(server.url, "c-1") == {"messages": ["a"]}

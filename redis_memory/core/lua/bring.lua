@@ -20,7 +20,6 @@ local is_encrypted = call('HEXISTS', memory, '_sealed') == 1
 
 -- What is to become of an attribute, and whether that is still to be done.
 local function outcome(name, digest, stamp, kind, content)
-  if is_encrypted then return 'e', false end
   local field, note = call('HGET', memory, name), call('HGET', notes, name)
   local seen, version, by, what
   if note then seen, version, by, what = match(note, '^(%x+) (%x+) (%x+) (%l)$') end
@@ -31,6 +30,7 @@ local function outcome(name, digest, stamp, kind, content)
     if by == run then return what, false end
     if how ~= 'replace' or has_stayed then return stored[1] and 'k' or 'g', false end
   end
+  if is_encrypted then return 'e', false end
   if (kind == 'l' or kind == 'd') and call('TYPE', content).ok == 'string' then return 'c', false end
   if not field then return 'b', true end
   if how == 'skip' and not has_stayed then return 'x', false end
