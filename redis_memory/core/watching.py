@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Literal
 
 from redis_memory.core import contents
@@ -155,15 +156,20 @@ class Watcher:
                 self._untold.popleft()
 
     def _compare(self, stored: dict[str, bytes], version: bytes) -> None:
-        changed = [
-            News.of(CHANGED, name, field)
-            for name, field in stored.items()
-            if _version(field) > self._told.get(name, b"")
-        ]
+        changed = []
+        newest = max([*self._told.values(), *self._gone.values()], default=b"0")
+        # the server may be back with an older state: that is told too, as if it came next
+        beyond = (b"%013x" % number for number in count(int(newest, 16) + 1))
+        for name, value in stored.items():
+            if _version(value) != self._told.get(name):
+                news = News.of(CHANGED, name, value)
+                if news.version <= max(self._told.get(name, b""), self._gone.get(name, b"")):
+                    news.version = next(beyond)
+                changed.append(news)
         # the memory may be gone as a whole, and its version with it
         changed += [
-            News.of(DELETED, name, max(version, b"%013x" % (int(told, 16) + 1)) + b";")
-            for name, told in self._told.items()
+            News.of(DELETED, name, (version if version > newest else next(beyond)) + b";")
+            for name in self._told
             if name not in stored
         ]
         # what was heard before is told in its turn
