@@ -103,7 +103,7 @@ def watch(memory: Memory, *names: str, timeout_s: float | None = None) -> Watch:
 
     Watching begins with the call: what is changed later is told, also by this process. It survives
     outages and reconnections; what happened in between is told as the latest state, once for each
-    attribute. Leaving the loop frees what it holds.
+    attribute, and so is the end of a lifetime. Leaving the loop frees what it holds.
 
     Args:
         memory: Whose attributes.
@@ -116,7 +116,8 @@ def watch(memory: Memory, *names: str, timeout_s: float | None = None) -> Watch:
         AccessDeniedError: It does not let this user subscribe to the memory's channel.
 
     Cost: two round trips to begin. A change costs none while its value comes with it: a scalar, or
-    what was appended, up to 16 KiB. Otherwise it takes one, which reads the attribute.
+    what was appended, up to 16 KiB. Otherwise it takes one, which reads the attribute. One more
+    at the end of each lifetime that changes have put off.
     """
     return Watch(core_of(memory), names, timeout_s)
 
@@ -145,8 +146,8 @@ def wait_for(
         OfflineError: The server is away when the wait begins. An outage later is waited out.
         Exception: What the function raises.
 
-    Cost: one round trip when it is so already; else one for each change of these attributes. No
-    polling.
+    Cost: one round trip when it is so already; else one for each change of these attributes, and
+    for `MISSING` one at the end of each lifetime. No polling.
     """
     core = core_of(memory)
     wanted = Wanted(core, name, expected)
