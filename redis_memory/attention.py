@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from math import inf
+from math import inf, isnan
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
@@ -174,11 +174,27 @@ class Wanted:
                 value = yield from self._core.reading_there(name)
                 values.append(value)
             if not self._holds(values):
+                self._check()
                 return None, self._pause_s()
             if self._is_single:
                 return (values[0],), _FOR_EVER_S
             if (yield from self._is_still()):
                 return (tuple(values),), _FOR_EVER_S
+
+    def _check(self) -> None:
+        """May it be otherwise later?
+
+        Raises:
+            RuntimeError: Not in this block, which shows what it has read or changed itself.
+        """
+        state = self._core.state
+        block = state.block
+        own = block is not None and any(block.shows(state.attribute(n)) for n in self._names)
+        if block is not None and (block.is_strict or own):
+            raise RuntimeError(
+                "wait_for would wait in vain: this transaction or batch sees nothing of what "
+                "others change now; wait before it begins"
+            )
 
     def _pause_s(self) -> float:
         """How long nothing changes unless the feed tells it."""
@@ -226,6 +242,21 @@ def _pause_s(ends_s: float) -> float:
 def _known(state: State, name: str) -> bytes:
     copy = state.attribute(name).copy
     return b"" if copy is None else copy.descriptor
+
+
+def check_timeout(timeout_s: object) -> None:
+    """Make sure that it is a time, or None.
+
+    Raises:
+        TypeError, ValueError: It is no number of seconds.
+    """
+    if timeout_s is None:
+        return
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
+        kind = type(timeout_s).__name__
+        raise TypeError(f"timeout_s is a number of seconds or None, not {kind}")
+    if isnan(timeout_s):
+        raise ValueError("timeout_s is a number of seconds or None, not nan")
 
 
 def _leave(feed: Feed | FeedLane, state: State, listener: Listener) -> None:

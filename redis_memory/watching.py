@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from redis_memory.attention import Attention, Signal, Wanted
+from redis_memory.attention import Attention, Signal, Wanted, check_timeout
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import EXISTS
 from redis_memory.core.watching import Change, Watcher
@@ -51,6 +51,7 @@ class Watch(Iterator[Change]):
     """
 
     def __init__(self, core: BlockingCore, names: tuple[str, ...], timeout_s: float | None) -> None:
+        check_timeout(timeout_s)
         self._core = core
         self._bell = ThreadBell()
         self._watcher = Watcher(names, self._bell.ring)
@@ -144,12 +145,15 @@ def wait_for(
     Raises:
         WaitTimeoutError: It was not so within `timeout_s`.
         OfflineError: The server is away when the wait begins. An outage later is waited out.
+        RuntimeError: It is not so, and this is inside a `transaction`, or a `batch` that has
+            changed the attribute: what others change is not seen there.
         Exception: What the function raises.
 
     Cost: one round trip when it is so already; else one for each change of these attributes, and
     for `MISSING` one at the end of each lifetime. No polling.
     """
     core = core_of(memory)
+    check_timeout(timeout_s)
     wanted = Wanted(core, name, expected)
     found, _ = core.run(wanted.look())
     if found is None:
