@@ -102,14 +102,13 @@ class CachedReads:
             if feed is not None and not state.session:
                 feed.keep()
             return UNKNOWN
-        now_s = monotonic()
+        copy, now_s = attribute.copy, monotonic()
         is_pending = state.is_waiting or state.block is not None
         if is_pending or now_s - feed.answered_s > self.patience_s:
             return UNKNOWN
         # FLUSHALL and the like are told to nobody, the end of a lifetime neither
         if now_s - attribute.checked_s > self.max_age_s or now_s >= attribute.ends_s:
             return UNKNOWN
-        copy = attribute.copy
         if copy is None:
             if not self._is_missing(attribute):
                 return UNKNOWN
@@ -120,6 +119,8 @@ class CachedReads:
         if not descriptor or descriptor[1:14] < attribute.newest or copy.unseen is not None:
             return UNKNOWN
         if type(value) in _PLAIN:
+            if attribute.copy is not copy:
+                return UNKNOWN  # perhaps of another thread's block, which was undone meanwhile
             self.notice(name)
             return value
         with self.guard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from redis_memory import (
     snapshot,
     wait_for,
 )
+from redis_memory.link.driver import Driver
 from redis_memory.memory import core_of
 from tests.children import exit_code, in_child
 from tests.faults import FaultProxy, Request
@@ -165,6 +166,50 @@ def test_what_another_thread_creates_is_not_read_as_missing(
         monkeypatch.setattr(type(core), "guard", property(guard))
         hasattr(memory, "topic")
         assert memory.topic == "mine"
+
+
+def test_what_another_thread_has_in_a_block_is_not_read(
+    each_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read during which a block begins, and is undone, shows nothing of that block."""
+    with ConversationMemory(name, each_url, **CACHED) as memory:
+        memory.topic = "a"
+        has_heard(memory)
+        wait_until(lambda: memory.topic == "a" and knows(memory, "topic"))
+        core = core_of(memory)
+        feed, run = core._feed, Driver.run
+        written, is_read = threading.Event(), threading.Event()
+
+        def write() -> None:
+            with suppress(ZeroDivisionError), batch(memory):
+                memory.topic = "never stored"
+                written.set()
+                is_read.wait(10)
+                raise ZeroDivisionError
+
+        writer = threading.Thread(target=write)
+
+        class Late:
+            """Lets the block begin in the middle of a read."""
+
+            @property
+            def answered_s(self) -> float:
+                core._feed = feed
+                writer.start()
+                assert written.wait(10)
+                return feed.answered_s if feed is not None else 0.0
+
+        def runs(driver: Driver, flow: Any, *arguments: Any) -> Any:
+            if threading.current_thread() is not writer:
+                is_read.set()  # the reader waits for the end of the block
+            return run(driver, flow, *arguments)
+
+        monkeypatch.setattr(Driver, "run", runs)
+        monkeypatch.setattr(core, "_feed", Late())
+        assert memory.topic == "a"
+        is_read.set()
+        writer.join()
+        assert memory.topic == "a"
 
 
 def test_held_proxies_show_what_they_do(each_url: str, name: str) -> None:
