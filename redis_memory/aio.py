@@ -23,7 +23,7 @@ from redis_memory.core.conflicts import EXISTS, Conflict
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import State
 from redis_memory.errors import AccessDeniedError, OfflineError
-from redis_memory.face import CORE, Face, missing
+from redis_memory.face import CORE, Face, missing, no_memory
 from redis_memory.handles import AsyncHandle
 from redis_memory.retrying import retry_on_conflict
 from redis_memory.settings import Settings
@@ -63,8 +63,17 @@ M = TypeVar("M", bound="AsyncMemory")
 
 
 def core_of(memory: AsyncMemory) -> AsyncCore:
-    """What stands behind a memory, for the functions that take one."""
-    core: AsyncCore = memory.__dict__[CORE]
+    """What stands behind a memory, for the functions that take one.
+
+    Raises:
+        TypeError: It is no memory, or a blocking one.
+    """
+    try:
+        core: AsyncCore = memory.__dict__[CORE]
+    except (AttributeError, KeyError):
+        raise no_memory(memory) from None
+    if not core.is_awaited:
+        raise TypeError("this is a blocking memory: call the function of redis_memory instead")
     return core
 
 

@@ -60,6 +60,7 @@ class AsyncCore(Core):
     """What stands behind one async memory object."""
 
     __slots__ = ("driver", "seen_by_task")
+    is_awaited = True
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         # changes that a memory object of before left behind come first

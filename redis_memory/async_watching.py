@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from redis_memory.async_core import AsyncCore
-from redis_memory.attention import Attention, Signal, Wanted
+from redis_memory.attention import Attention, Signal, Wanted, check_timeout
 from redis_memory.core.calls import Flow
 from redis_memory.core.watching import Change, Watcher
 from redis_memory.errors import ClosedError, OfflineError
@@ -65,6 +65,7 @@ class AsyncWatch(AsyncIterator[Change]):
     """
 
     def __init__(self, core: AsyncCore, names: tuple[str, ...], timeout_s: float | None) -> None:
+        check_timeout(timeout_s)
         self._core = core
         self._bell = TaskBell()
         self._watcher = Watcher(names, self._bell.ring)
@@ -121,6 +122,7 @@ class AsyncWatch(AsyncIterator[Change]):
 
 async def wait_until(core: AsyncCore, wanted: Wanted, timeout_s: float | None) -> Any:
     """Wait until what is wanted is so, and return it."""
+    check_timeout(timeout_s)
     found, _ = await core.run(wanted.look())
     if found is None:
         bell = TaskBell()

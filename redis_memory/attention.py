@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Sequence
+from math import inf, isnan
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 # How soon to look again when the server is away, though nothing was heard.
 _LOOK_AGAIN_S = 0.1
 _FOR_EVER_S = 86_400.0
+# How much later than it seems from here a memory may end.
+_MARGIN_S = 0.002
 
 
 class Bell(Protocol):
@@ -142,7 +145,8 @@ class Attention:
         """What a watcher has to tell, for `awaiting`."""
         if self.state.session == 0:  # a survey now would miss what happens before the next session
             return None, _FOR_EVER_S
-        return (yield from watcher.telling(self.state)), _FOR_EVER_S
+        change = yield from watcher.telling(self.state)
+        return change, _pause_s(watcher.ends_s)
 
 
 class Wanted:
@@ -170,11 +174,36 @@ class Wanted:
                 value = yield from self._core.reading_there(name)
                 values.append(value)
             if not self._holds(values):
-                return None, _FOR_EVER_S
+                self._check()
+                return None, self._pause_s()
             if self._is_single:
                 return (values[0],), _FOR_EVER_S
             if (yield from self._is_still()):
                 return (tuple(values),), _FOR_EVER_S
+
+    def _check(self) -> None:
+        """May it be otherwise later?
+
+        Raises:
+            RuntimeError: Not in this block, which shows what it has read or changed itself.
+        """
+        state = self._core.state
+        block = state.block
+        own = block is not None and any(block.shows(state.attribute(n)) for n in self._names)
+        if block is not None and (block.is_strict or own):
+            raise RuntimeError(
+                "wait_for would wait in vain: this transaction or batch sees nothing of what "
+                "others change now; wait before it begins"
+            )
+
+    def _pause_s(self) -> float:
+        """How long nothing changes unless the feed tells it."""
+        state = self._core.state
+        # nobody tells of the end of a lifetime
+        if self._expected is not MISSING or not state.session:
+            return _FOR_EVER_S
+        known = [state.attribute(name) for name in self._names]
+        return _pause_s(min((a.ends_s for a in known if a.session == state.session), default=inf))
 
     def _is_still(self) -> Flow[bool]:
         """Is everything as it was read, one after the other? Then it was so at one moment."""
@@ -204,9 +233,30 @@ class Wanted:
         )
 
 
+def _pause_s(ends_s: float) -> float:
+    """How long to sleep where a memory ends then."""
+    left_s = ends_s - monotonic()
+    return left_s + _MARGIN_S if left_s > 0 else _LOOK_AGAIN_S
+
+
 def _known(state: State, name: str) -> bytes:
     copy = state.attribute(name).copy
     return b"" if copy is None else copy.descriptor
+
+
+def check_timeout(timeout_s: object) -> None:
+    """Make sure that it is a time, or None.
+
+    Raises:
+        TypeError, ValueError: It is no number of seconds.
+    """
+    if timeout_s is None:
+        return
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
+        kind = type(timeout_s).__name__
+        raise TypeError(f"timeout_s is a number of seconds or None, not {kind}")
+    if isnan(timeout_s):
+        raise ValueError("timeout_s is a number of seconds or None, not nan")
 
 
 def _leave(feed: Feed | FeedLane, state: State, listener: Listener) -> None:

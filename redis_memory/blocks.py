@@ -28,12 +28,15 @@ class _Together(AbstractContextManager[M]):
 
     def __enter__(self) -> M:
         core = core_of(self._memory)
-        self._missing = set(core.seen.missing)
+        missing, outer = set(core.seen.missing), core.state.block
         try:
             self._block = core.driver.begin_block(self._owner, is_strict=self._is_strict)
+            self._missing = missing
             return self._memory
         except BaseException:  # also a signal: a block that nobody entered is never left
-            core.driver.drop_block(self._owner)
+            # the same object may have been entered around this
+            if core.state.block is not outer:
+                core.driver.drop_block(self._owner)
             raise
 
     def __del__(self) -> None:
@@ -80,6 +83,7 @@ def batch(memory: M) -> AbstractContextManager[M]:
     Cost: one round trip at the end, none for an empty block, and one for each attribute that is
     read without the block having assigned it.
     """
+    core_of(memory)  # which sees whether it is one
     return _Together(memory, is_strict=False)
 
 
@@ -97,6 +101,7 @@ def transaction(memory: M) -> AbstractContextManager[M]:
     Cost: one round trip at the end, one for each attribute that is read. Of those that this process
     has read before, and nobody has changed since, all are read in one.
     """
+    core_of(memory)
     return _Together(memory, is_strict=True)
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any, Final
 
-from redis_memory.core.attributes import Copy
+from redis_memory.core.attributes import Attribute, Copy
 from redis_memory.core.state import State
 from redis_memory.link import feeds
 from redis_memory.link.feed import Feed
@@ -102,29 +102,35 @@ class CachedReads:
             if feed is not None and not state.session:
                 feed.keep()
             return UNKNOWN
-        now_s = monotonic()
+        copy, now_s = attribute.copy, monotonic()
         is_pending = state.is_waiting or state.block is not None
         if is_pending or now_s - feed.answered_s > self.patience_s:
             return UNKNOWN
         # FLUSHALL and the like are told to nobody, the end of a lifetime neither
         if now_s - attribute.checked_s > self.max_age_s or now_s >= attribute.ends_s:
             return UNKNOWN
-        copy = attribute.copy
         if copy is None:
-            if not attribute.is_absent or attribute.seen < attribute.newest:
+            if not self._is_missing(attribute):
                 return UNKNOWN
             with self.guard:
-                return self.shown(name, None)
+                # else another thread has created it meanwhile
+                return self.shown(name, None) if self._is_missing(attribute) else UNKNOWN
         descriptor, value = copy.descriptor, copy.value
         if not descriptor or descriptor[1:14] < attribute.newest or copy.unseen is not None:
             return UNKNOWN
         if type(value) in _PLAIN:
+            if attribute.copy is not copy:
+                return UNKNOWN  # perhaps of another thread's block, which was undone meanwhile
             self.notice(name)
             return value
         with self.guard:
             # else another thread has changed it, or left it half changed
             is_still = attribute.copy is copy and self._is(copy, descriptor)
             return self.shown(name, copy) if is_still else UNKNOWN
+
+    @staticmethod
+    def _is_missing(attribute: Attribute) -> bool:
+        return attribute.copy is None and attribute.is_absent and attribute.seen >= attribute.newest
 
     @staticmethod
     def _is(copy: Copy, descriptor: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from math import inf
 from sys import getrefcount
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from redis_memory import encryption_keys
 from redis_memory.cached import UNKNOWN, CachedReads
@@ -44,6 +44,7 @@ class Core(CachedReads):
     """What stands behind one memory object, in either face. Its methods are flows."""
 
     __slots__ = ("__weakref__", "host", "is_injected", "seen", "settings", "spares")
+    is_awaited: ClassVar[bool]
 
     def __init__(
         self, state: State, settings: Settings, host: Host, seen: Seen, *, is_injected: bool
@@ -321,6 +322,11 @@ def _reopened(kind: type[Face], conversation_id: str | None, fields: dict[str, A
     memory = kind.__new__(kind)
     memory._open(conversation_id, None, None, None, Settings(**fields), {})
     return memory
+
+
+def no_memory(given: object) -> TypeError:
+    """The error for something else in the place of a memory."""
+    return TypeError(f"a memory is expected here, not {type(given).__name__}")
 
 
 def missing(core: Core, name: str, memory: object) -> AttributeError:

@@ -15,7 +15,7 @@ from redis_memory.core.conflicts import MISSING
 from redis_memory.core.keys import normal_id
 from redis_memory.core.state import State
 from redis_memory.errors import InvalidNameError
-from redis_memory.face import CORE, Core, Face, missing
+from redis_memory.face import CORE, Core, Face, missing, no_memory
 from redis_memory.link import links
 from redis_memory.link.driver import Driver
 from redis_memory.link.hub import BlockingHub
@@ -41,6 +41,7 @@ class BlockingCore(Core):
     """What stands behind one blocking memory object."""
 
     __slots__ = ("driver",)
+    is_awaited = False
 
     def __init__(self, state: State, settings: Settings, client: Any) -> None:
         link = links.open_link(settings, client)
@@ -118,8 +119,17 @@ class BlockingUpgradingCore(UpgradingCore, BlockingTypedCore):
 
 
 def core_of(memory: Memory) -> BlockingCore:
-    """What stands behind a memory, for the functions that take one."""
-    core: BlockingCore = memory.__dict__[CORE]
+    """What stands behind a memory, for the functions that take one.
+
+    Raises:
+        TypeError: It is no memory, or an async one.
+    """
+    try:
+        core: BlockingCore = memory.__dict__[CORE]
+    except (AttributeError, KeyError):
+        raise no_memory(memory) from None
+    if core.is_awaited:
+        raise TypeError("this is an async memory: await the function of redis_memory.aio")
     return core
 
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from redis_memory.attention import Attention, Signal, Wanted
+from redis_memory.attention import Attention, Signal, Wanted, check_timeout
 from redis_memory.core.calls import Flow
 from redis_memory.core.conflicts import EXISTS
 from redis_memory.core.watching import Change, Watcher
@@ -51,6 +51,7 @@ class Watch(Iterator[Change]):
     """
 
     def __init__(self, core: BlockingCore, names: tuple[str, ...], timeout_s: float | None) -> None:
+        check_timeout(timeout_s)
         self._core = core
         self._bell = ThreadBell()
         self._watcher = Watcher(names, self._bell.ring)
@@ -103,7 +104,7 @@ def watch(memory: Memory, *names: str, timeout_s: float | None = None) -> Watch:
 
     Watching begins with the call: what is changed later is told, also by this process. It survives
     outages and reconnections; what happened in between is told as the latest state, once for each
-    attribute. Leaving the loop frees what it holds.
+    attribute, and so is the end of a lifetime. Leaving the loop frees what it holds.
 
     Args:
         memory: Whose attributes.
@@ -116,7 +117,8 @@ def watch(memory: Memory, *names: str, timeout_s: float | None = None) -> Watch:
         AccessDeniedError: It does not let this user subscribe to the memory's channel.
 
     Cost: two round trips to begin. A change costs none while its value comes with it: a scalar, or
-    what was appended, up to 16 KiB. Otherwise it takes one, which reads the attribute.
+    what was appended, up to 16 KiB. Otherwise it takes one, which reads the attribute. One more
+    at the end of each lifetime that changes have put off.
     """
     return Watch(core_of(memory), names, timeout_s)
 
@@ -143,12 +145,15 @@ def wait_for(
     Raises:
         WaitTimeoutError: It was not so within `timeout_s`.
         OfflineError: The server is away when the wait begins. An outage later is waited out.
+        RuntimeError: It is not so, and this is inside a `transaction`, or a `batch` that has
+            changed the attribute: what others change is not seen there.
         Exception: What the function raises.
 
-    Cost: one round trip when it is so already; else one for each change of these attributes. No
-    polling.
+    Cost: one round trip when it is so already; else one for each change of these attributes, and
+    for `MISSING` one at the end of each lifetime. No polling.
     """
     core = core_of(memory)
+    check_timeout(timeout_s)
     wanted = Wanted(core, name, expected)
     found, _ = core.run(wanted.look())
     if found is None:

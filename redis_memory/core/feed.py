@@ -25,9 +25,11 @@ DELETED: Final = b"d"
 CLEARED: Final = b"x"
 # a lock or a claim was given up
 RELEASED: Final = b"l"
+# the memory has another lifetime
+LIFETIME: Final = b"e"
 
 # who, what, and the length of the name; `_l` is a lease
-_BEGINNING: Final = re.compile(rb"(_[wl][0-9a-f]{18})([samcdxl])(\d{1,4}):")
+_BEGINNING: Final = re.compile(rb"(_[wl][0-9a-f]{18})([samcdxle])(\d{1,4}):")
 _DESCRIPTOR: Final = re.compile(rb"[a-z]([0-9a-f]{13})[^;]*;")
 _VERSION: Final = re.compile(rb"([0-9a-f]{13})[0-9a-f]*;")
 
@@ -47,12 +49,12 @@ class News:
         self.writer: bytes = begins[1]
         self.what: bytes = begins[2]
         at, to = begins.end(), begins.end() + int(begins[3])
-        form = _VERSION if self.what in (DELETED, CLEARED) else _DESCRIPTOR
+        form = _VERSION if self.what in (DELETED, CLEARED, LIFETIME) else _DESCRIPTOR
         state = form.match(message, to)
         if state is None:
             raise ValueError("no message of ours")
         self.name: str = name_text(message[at:to])
-        if (not self.name) is not (self.what == CLEARED):
+        if (not self.name) is not (self.what in (CLEARED, LIFETIME)):
             raise ValueError("no message of ours")
         self.descriptor: bytes = state[0]
         self.version: bytes = state[1]
@@ -89,7 +91,7 @@ def hear(state: State, message: bytes) -> None:
     if news.what == CLEARED:
         for attribute in list(state.attributes.values()):
             attribute.newest = max(attribute.newest, news.version)
-    else:
+    elif news.what != LIFETIME:
         known = state.attributes.get(news.name)
         if known is not None and known.newest < news.version:
             known.newest = news.version

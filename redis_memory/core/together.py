@@ -144,6 +144,7 @@ def _settle(state: State, block: Block, held: dict[str, bytes]) -> None:
         attribute.confirmed, attribute.before = None, b""
         if not view.is_local:
             attribute.is_absent = False
+            attribute.session = -1  # the feed may tell of it only after the next read
         elif copy is None:
             attribute.is_absent = True
         elif descriptor[:1] == copy.kind:
@@ -151,6 +152,7 @@ def _settle(state: State, block: Block, held: dict[str, bytes]) -> None:
             copy.descriptor = descriptor
         else:
             attribute.copy, attribute.is_absent = view.copy, False
+            attribute.session = -1
     _end(state, block, known)
     state.provisional, state.is_emptied = block.provisional, False
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
+from math import inf
+from time import monotonic
 from typing import Any, Literal
 
-from redis_memory.core import contents
+from redis_memory.core import contents, lifetime
 from redis_memory.core.calls import Call, Flow, Head
 from redis_memory.core.conflicts import MISSING
 from redis_memory.core.feed import (
@@ -19,6 +22,7 @@ from redis_memory.core.feed import (
     CHANGED,
     CLEARED,
     DELETED,
+    LIFETIME,
     RELEASED,
     SET,
     News,
@@ -74,12 +78,20 @@ class Watcher:
         self._gaps: int = 1
         self._surveyed: int = 0
         self._has_begun: bool = False
+        # when the memory ends, by the monotonic clock, as far as is known; it may have another
+        # lifetime since
+        self.ends_s: float = inf
+        self._has_other_end: bool = False
         # of each attribute that is there, the version told last; and of those that are gone
         self._told: dict[str, bytes] = {}
         self._gone: dict[str, bytes] = {}
 
     def hear(self, news: News) -> None:
         """Something was changed."""
+        if news.what == LIFETIME:
+            self._has_other_end = True
+            self._ring()
+            return
         if news.what == RELEASED or (self.names and news.name and news.name not in self.names):
             return
         if len(self._untold) >= _MOST_UNTOLD:
@@ -112,7 +124,10 @@ class Watcher:
             if self._gaps != self._surveyed:
                 yield from self._survey(state)
             if not self._untold:
-                return None
+                if not (yield from self._has_ended(state)):
+                    return None
+                self._gaps += 1
+                continue
             # taken out when it is told: a cancellation may strike in between
             news = self._untold[0]
             change = None
@@ -133,14 +148,31 @@ class Watcher:
             if change is not None:
                 return change
 
+    def _has_ended(self, state: State) -> Flow[bool]:
+        """Is the memory gone, though nobody has told so? No round trip before its time is over."""
+        if not self._has_other_end and monotonic() < self.ends_s:
+            return False
+        self._has_other_end = False
+        asked = Call(Head(b"HMGET", state.keys.memory), b"_created")
+        (created,) = yield from self._asking(state, asked)
+        return created is None and bool(self._told)
+
+    def _asking(self, state: State, asked: Call) -> Flow[Any]:
+        """Ask, and for the end of the memory too."""
+        begun_s = lifetime.ask_too(state, asked)
+        answer = yield asked
+        self.ends_s = lifetime.end_s(state, asked, begun_s) if begun_s else inf
+        return answer
+
     def _survey(self, state: State) -> Flow[None]:
         """Compare what is stored with what was told. One round trip."""
         gaps, memory = self._gaps, state.keys.memory
         if self.names:
-            found = yield Call(Head(b"HMGET", memory), b"_version", *self.names.values())
+            asked = Call(Head(b"HMGET", memory), b"_version", *self.names.values())
+            found = yield from self._asking(state, asked)
             version, fields = found[0] or b"", dict(zip(self.names, found[1:], strict=True))
         else:
-            found = yield Call(Head(b"HGETALL", memory))
+            found = yield from self._asking(state, Call(Head(b"HGETALL", memory)))
             by_name = dict(zip(found[::2], found[1::2], strict=True))
             version, fields = by_name.get(b"_version", b""), dict(_attributes(by_name))
         self._surveyed = gaps
@@ -155,15 +187,20 @@ class Watcher:
                 self._untold.popleft()
 
     def _compare(self, stored: dict[str, bytes], version: bytes) -> None:
-        changed = [
-            News.of(CHANGED, name, field)
-            for name, field in stored.items()
-            if _version(field) > self._told.get(name, b"")
-        ]
+        changed = []
+        newest = max([*self._told.values(), *self._gone.values()], default=b"0")
+        # the server may be back with an older state: that is told too, as if it came next
+        beyond = (b"%013x" % number for number in count(int(newest, 16) + 1))
+        for name, value in stored.items():
+            if _version(value) != self._told.get(name):
+                news = News.of(CHANGED, name, value)
+                if news.version <= max(self._told.get(name, b""), self._gone.get(name, b"")):
+                    news.version = next(beyond)
+                changed.append(news)
         # the memory may be gone as a whole, and its version with it
         changed += [
-            News.of(DELETED, name, max(version, b"%013x" % (int(told, 16) + 1)) + b";")
-            for name, told in self._told.items()
+            News.of(DELETED, name, (version if version > newest else next(beyond)) + b";")
+            for name in self._told
             if name not in stored
         ]
         # what was heard before is told in its turn

@@ -178,7 +178,7 @@ class Driver:
         # what was delivered can be read only when the server does not count as away any more
         while self.state.is_waiting or self.link.away is not None:
             left_s = until_s - time.monotonic()
-            if left_s <= 0:
+            if not left_s > 0:  # nor where it is nan
                 break
             if self.state.is_waiting:
                 self.link.wait_for(self)

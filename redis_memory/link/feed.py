@@ -215,8 +215,8 @@ class Feed:
                 self._wake = None
             for end in wake:
                 end.close()
-            is_needed = bool(self._followed) and not stop.is_set()
-        if is_needed:  # somebody came just now
+            is_needed = bool(self._followed)
+        if is_needed:  # somebody came just now, perhaps while this one was told to stop
             self.keep()
 
     def _listened(self, stop: threading.Event, wake: socket.socket) -> bool:

@@ -320,11 +320,13 @@ def test_what_is_read_in_a_block_shows_pushes_from_before(
 
 def test_blocks_are_not_nested(mem: ConversationMemory, other: ConversationMemory) -> None:
     """The message says so, the outer block goes on, and another memory has blocks of its own."""
-    with batch(mem):
+    outer = batch(mem)
+    with outer:
         mem.a = 1
-        for inner in (batch, transaction):
-            with pytest.raises(RuntimeError, match="cannot be nested"), inner(mem):
+        for inner in (batch(mem), transaction(mem), outer):
+            with pytest.raises(RuntimeError, match="cannot be nested"), inner:
                 pass
+            assert snapshot(other) == {}
         with batch(other):
             other.b = 2
         mem.c = 3

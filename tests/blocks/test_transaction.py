@@ -20,6 +20,7 @@ from redis_memory import (
     snapshot,
     status,
     transaction,
+    wait_for,
     window,
 )
 from tests.faults import FaultProxy
@@ -270,3 +271,21 @@ def test_a_transaction_needs_the_server(proxy: FaultProxy) -> None:
         proxy.heal()
         wait_until(lambda: status(mem).online and not status(mem).queued)
         assert snapshot(mem) == {"a": 1, "b": 1}
+
+
+def test_nobody_waits_inside_for_what_others_do(
+    mem: ConversationMemory, other: ConversationMemory
+) -> None:
+    """`wait_for` is an error where it could only wait in vain; what is so already is returned."""
+    other.there = 1
+    with pytest.raises(RuntimeError, match="in vain"), transaction(mem):
+        assert wait_for(mem, "there", timeout_s=5) == 1
+        wait_for(mem, "value", timeout_s=5)
+    with pytest.raises(RuntimeError, match="in vain"), batch(mem):
+        mem.value = 1
+        wait_for(mem, "value", 2, timeout_s=5)
+    timer = threading.Timer(0.05, setattr, (other, "value", 2))
+    with batch(mem):
+        timer.start()
+        assert wait_for(mem, "value", 2, timeout_s=5) == 2
+    timer.join()

@@ -25,11 +25,14 @@ class Stage:
 
     def __init__(self, *names: str) -> None:
         self.state = State("test:", "c-1")
+        self.state.session = 1
         self.rings = 0
         self.watcher = Watcher(names, self._ring)
         self.hash: dict[bytes, bytes] = {}
         self.elements: list[bytes] = []
         self.is_away = False
+        # how long the memory stays, as PTTL says it
+        self.left_ms = -1
         self.asked: list[bytes] = []
 
     def _ring(self) -> None:
@@ -55,6 +58,7 @@ class Stage:
     def _reply(self, call: Any) -> Any:
         word, arguments = call.head.parts[0], call.arguments
         self.asked.append(word)
+        call.answers = [self.left_ms] * len(call.companions)
         if word == b"HMGET":
             return [self.hash.get(name) for name in arguments]
         if word == b"HGETALL":
@@ -99,6 +103,27 @@ def test_news_with_values_cost_nothing() -> None:
     ]
     assert stage.asked == []
     assert stage.rings == 4
+
+
+def test_a_memory_that_has_ended_is_told_by_nobody() -> None:
+    """At the end of its time, known or told since, the memory is looked for; not before."""
+    stage = Stage()
+    stage.hash = {b"_version": version(4), b"_created": version(4), b"topic": scalar(4)}
+    stage.left_ms = 3_600_000
+    stage.begin()
+    stage.asked.clear()
+    assert stage.told() == []
+    assert stage.asked == []
+    stage.left_ms = 0
+    stage.hear(message(b"e", b"", version(0) + b";"))
+    assert stage.rings == 1
+    assert stage.told() == []
+    stage.hash.clear()
+    stage.left_ms = -2
+    assert stage.told() == [("topic", "delete", MISSING, 5)]
+    stage.asked.clear()
+    assert stage.told() == []
+    assert stage.asked == []
 
 
 def test_only_what_is_watched_rings() -> None:

@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from redis_memory import AsyncConversationMemory, Change, ConversationMemory, aio, watch
 from redis_memory.errors import CorruptValueError, RedisMemoryError
-from redis_memory.memory import core_of
 from tests.outages.faces import Awaited, Blocking, Face
 from tests.servers import Server
 from tests.waiting import wait_until
@@ -46,9 +45,9 @@ def has_heard(memory: ConversationMemory) -> None:
     wait_until(lambda: hears(memory), what="a feed that is alive")
 
 
-def knows(memory: ConversationMemory, name: str) -> bool:
+def knows(memory: ConversationMemory | AsyncConversationMemory, name: str) -> bool:
     """Whether a read of the attribute takes no round trip now."""
-    return "UNKNOWN" not in repr(core_of(memory).known(name))
+    return "UNKNOWN" not in repr(memory.__dict__["_redis_memory_core"].known(name))
 
 
 class Diary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from redis_memory import (
     ClosedError,
     ConversationMemory,
+    batch,
     clear,
     close,
     increment,
@@ -19,6 +21,8 @@ from redis_memory import (
     snapshot,
     wait_for,
 )
+from redis_memory.link.driver import Driver
+from redis_memory.memory import core_of
 from tests.children import exit_code, in_child
 from tests.faults import FaultProxy, Request
 from tests.feed.listeners import has_heard, hears, knows
@@ -106,6 +110,106 @@ def test_own_writes_are_seen_at_once(each_url: str, name: str) -> None:
             write(memory)
             assert getattr(memory, attribute, None) == expected, (attribute, expected)
             assert getattr(other, attribute, None) == expected
+
+
+BLOCKS: list[tuple[Callable[[ConversationMemory, ConversationMemory], object], str, Any]] = [
+    (lambda m, _: increment(m, "count", 2), "count", 3),
+    (lambda m, _: push(m, "log", 3), "log", [1, 3]),
+    (lambda m, _: m.log.append(3), "log", [1, 3]),
+    (lambda m, o: (m.log.append(3), o.log.append(2)), "log", [1, 2, 3]),
+    (lambda m, o: (m.table.update(b=3), o.table.update(a=2)), "table", {"a": 2, "b": 3}),
+    (lambda m, _: push(m, "fresh", 1), "fresh", [1]),
+    (lambda m, _: setattr(m, "topic", "b"), "topic", "b"),
+    (lambda m, _: delattr(m, "topic"), "topic", None),
+]
+
+
+@pytest.mark.parametrize(("write", "attribute", "expected"), BLOCKS)
+def test_a_block_is_seen_before_the_feed_tells_of_it(
+    write: Callable[[ConversationMemory, ConversationMemory], object],
+    attribute: str,
+    expected: Any,
+    each_url: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind a batch the next read shows it, also what was changed without being read."""
+    with (
+        ConversationMemory(name, each_url, **CACHED) as memory,
+        ConversationMemory(name, each_url) as other,
+    ):
+        memory.topic, memory.count, memory.log, memory.table = "a", 1, [1], {"a": 1}
+        has_heard(memory)
+        for known in ("topic", "count", "log", "table", "fresh"):
+            wait_until(lambda: (getattr(memory, known, None), knows(memory, known))[1])  # noqa: B023 - called here
+        monkeypatch.setattr("redis_memory.core.feed.hear", lambda *_: None)
+        with batch(memory):
+            write(memory, other)
+        assert getattr(memory, attribute, None) == expected
+
+
+def test_what_another_thread_creates_is_not_read_as_missing(
+    each_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that began when nothing was there leaves alone what was created meanwhile."""
+    with ConversationMemory(name, each_url, **CACHED) as memory:
+        has_heard(memory)
+        wait_until(lambda: not hasattr(memory, "topic") and knows(memory, "topic"))
+        core, lock = core_of(memory), core_of(memory).guard
+
+        def guard(_: object) -> AbstractContextManager[Any]:
+            monkeypatch.setattr(type(core), "guard", lock)
+            memory.topic = "mine"
+            return lock
+
+        monkeypatch.setattr("redis_memory.core.feed.hear", lambda *_: None)
+        monkeypatch.setattr(type(core), "guard", property(guard))
+        hasattr(memory, "topic")
+        assert memory.topic == "mine"
+
+
+def test_what_another_thread_has_in_a_block_is_not_read(
+    each_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read during which a block begins, and is undone, shows nothing of that block."""
+    with ConversationMemory(name, each_url, **CACHED) as memory:
+        memory.topic = "a"
+        has_heard(memory)
+        wait_until(lambda: memory.topic == "a" and knows(memory, "topic"))
+        core = core_of(memory)
+        feed, run = core._feed, Driver.run
+        written, is_read = threading.Event(), threading.Event()
+
+        def write() -> None:
+            with suppress(ZeroDivisionError), batch(memory):
+                memory.topic = "never stored"
+                written.set()
+                is_read.wait(10)
+                raise ZeroDivisionError
+
+        writer = threading.Thread(target=write)
+
+        class Late:
+            """Lets the block begin in the middle of a read."""
+
+            @property
+            def answered_s(self) -> float:
+                core._feed = feed
+                writer.start()
+                assert written.wait(10)
+                return feed.answered_s if feed is not None else 0.0
+
+        def runs(driver: Driver, flow: Any, *arguments: Any) -> Any:
+            if threading.current_thread() is not writer:
+                is_read.set()  # the reader waits for the end of the block
+            return run(driver, flow, *arguments)
+
+        monkeypatch.setattr(Driver, "run", runs)
+        monkeypatch.setattr(core, "_feed", Late())
+        assert memory.topic == "a"
+        is_read.set()
+        writer.join()
+        assert memory.topic == "a"
 
 
 def test_held_proxies_show_what_they_do(each_url: str, name: str) -> None:

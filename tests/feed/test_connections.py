@@ -23,6 +23,7 @@ from redis_memory import (
     watch,
 )
 from redis_memory.memory import core_of
+from redis_memory.watching import Watch
 from tests.binaries import available_binaries
 from tests.certificates import Certificates
 from tests.feed.listeners import feed_threads, has_heard, hears, knows, listening
@@ -73,6 +74,29 @@ def test_closing_releases_thread_and_connection(server: Server, name: str) -> No
         has_heard(memory)
         close(memory)
         wait_until(lambda: not listening(server) and not feed_threads(), 1.0)
+
+
+def test_who_comes_while_the_last_one_leaves_is_told(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch that begins while the last memory that listens is being closed begins at once."""
+    last = ConversationMemory(f"{name} last", server.url, read_mode="cached", feed_timeout_s=60)
+    has_heard(last)
+    feed: Any = core_of(last)._feed
+    nudge = feed._nudge
+    with ConversationMemory(name, server.url) as memory, ExitStack() as begun:
+
+        def come() -> None:
+            if feed._stop.is_set():  # and the thread that listens has not seen it yet
+                monkeypatch.undo()
+                changes.append(begun.enter_context(watch(memory, "topic", timeout_s=5)))
+            nudge()
+
+        changes: list[Watch] = []
+        monkeypatch.setattr(feed, "_nudge", come)
+        close(last)
+        memory.topic = "told"
+        assert next(changes[0]).value == "told"
 
 
 def test_a_collected_memory_stops_listening(server: Server, name: str) -> None:

@@ -27,6 +27,7 @@ from redis_memory import (
     increment,
     push,
     wait_for,
+    watch,
 )
 from redis_memory.link import feeds, links
 from redis_memory.memory import core_of
@@ -209,6 +210,28 @@ def test_wrong_names_are_refused(server: Server, open_face: OpenFace, name: str)
             Waiting(face, wrong).ends()
     with pytest.raises(ValueError, match="no name"):
         Waiting(face, ()).ends()
+
+
+WRONG_TIMES = [(float("nan"), ValueError), ("5", TypeError), (True, TypeError)]
+
+
+@pytest.mark.parametrize(("timeout_s", "error"), WRONG_TIMES)
+def test_wrong_times_are_refused(
+    timeout_s: Any, error: type[Exception], server: Server, open_face: OpenFace, name: str
+) -> None:
+    """At once, whether or not there is something to wait for; nan would be for ever."""
+    face = open_face(name, server.url)
+    face.assign("there", 1)
+    for wanted in ("there", "missing"):
+        with pytest.raises(error, match="timeout_s"):
+            face.function("wait_for", wanted, timeout_s=timeout_s)
+    # what is left of a limit may be less than nothing
+    assert face.function("wait_for", "there", timeout_s=-1.0) == 1
+    with pytest.raises(WaitTimeoutError):
+        face.function("wait_for", "missing", timeout_s=-1.0)
+    watching: Any = aio.watch if isinstance(face, Awaited) else watch
+    with pytest.raises(error, match="timeout_s"):
+        watching(face.memory, timeout_s=timeout_s)  # type: ignore[attr-defined] # both faces have one
 
 
 def test_several_are_wanted_at_one_moment(server: Server, name: str) -> None:

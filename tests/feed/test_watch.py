@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -252,6 +253,33 @@ def test_a_restart_in_between_is_survived(
         wait_until(lambda: face.status().online)
         face.push("log", 3)
         diary.wait(lambda changes: mirrored(changes) == {"topic": "c", "log": [1, 2, 3]})
+    assert in_order(diary.changes)
+    assert diary.errors == []
+
+
+def test_a_restored_backup_is_told(own_server: Server, open_face: OpenFace, name: str) -> None:
+    """What a server comes back with is told where it is older than what was told before."""
+    face = open_face(name, own_server.url, repair_operations=0)
+    older = {"topic": "old", "log": [1], "kept": 1, "doomed": True}
+    for attribute, value in older.items():
+        face.assign(attribute, value)
+    own_server.client().save()
+    with Diary(face) as diary:
+        face.assign("topic", "new")
+        face.push("log", 2)
+        face.delete("doomed")
+        face.assign("late", 1)
+        diary.wait(lambda changes: len(changes) == 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataLossWarning)
+            own_server.kill()
+            own_server.start()
+            diary.wait(lambda changes: mirrored(changes, older) == older, limit_s=15)
+            assert {change.name for change in diary.changes[4:]} == {*older, "late"} - {"kept"}
+            wait_until(lambda: face.status().online)
+            face.assign("topic", "newer")
+            diary.wait(lambda changes: changes[-1].value == "newer")
+        assert len(diary.changes) == 9
     assert in_order(diary.changes)
     assert diary.errors == []
 

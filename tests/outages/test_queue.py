@@ -449,3 +449,15 @@ def test_a_new_object_of_a_memory_sees_what_waits(
     assert flush(memory, DRAIN_S) == 0
     with memory:
         assert memory.log == other.log == list(range(10))
+
+
+def test_flush_of_no_time_waits_for_nothing(
+    open_face: OpenFace, name: str, proxy: FaultProxy
+) -> None:
+    """Also where the time is nan: how many changes are left is answered at once."""
+    face = open_face(name, proxy.url)
+    proxy.refuse()
+    face.assign("topic", 1)
+    assert face.flush(0) == face.flush(-1) == face.flush(float("nan")) == 1
+    proxy.heal()
+    assert face.flush() == 0

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from redis_memory import (
+    MISSING,
     ConversationMemory,
     InvalidValueError,
+    WaitTimeoutError,
     WrongKindError,
     clear,
+    compare_and_set,
     increment,
     push,
     setdefault,
+    wait_for,
     window,
 )
 from tests.typed.cases import Message, Profile, Strict, SupportCase
@@ -115,3 +119,13 @@ def test_forbidden_names_are_refused(each_url: str, conversation_id: str, use: A
         assert "mesages" not in memory
         memory.messages.append("x")
         assert memory.messages == ["x"]
+
+
+def test_who_waits_or_compares_looks_at_what_is_stored(case: SupportCase) -> None:
+    """A default is not there for `wait_for` and `compare_and_set`, though it is read."""
+    assert case.state == "open"
+    with pytest.raises(WaitTimeoutError):
+        wait_for(case, "state", "open", timeout_s=0)
+    assert not compare_and_set(case, "state", "open", "closed")
+    assert compare_and_set(case, "state", MISSING, "closed")
+    assert wait_for(case, "state", "closed", timeout_s=5) == "closed"

@@ -13,6 +13,11 @@ local undeclared = {'undeclared', 0}
 declared_keys(undeclared)
 if #undeclared > 2 then return undeclared end
 
+if ttl ~= stored[1] then
+  -- who waits for the end learns that there is another one
+  call('PUBLISH', memory .. '~feed', '_l000000000000000000e0:0000000000000;')
+end
+
 if ttl == 'e0' then
   call('HDEL', memory, '_until', '_ttl')
   if is_there then
