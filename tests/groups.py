@@ -28,8 +28,9 @@ START_LIMIT_S = 15.0
 FAILOVER_LIMIT_S = 60.0
 _DOWN_AFTER_MS = 300
 _SENTINELS = 3
-# a Sentinel demotes a returned primary after four of its publish periods, of 2 s by default
-_QUICKLY = ("INFO-PERIOD", "500", "PUBLISH-PERIOD", "250")
+# After four publish periods, of 2 s by default, a Sentinel demotes a primary that it does not know
+# to be one: sooner than a failover takes on a busy machine, it would undo that.
+_QUICKLY = ("INFO-PERIOD", "500", "PUBLISH-PERIOD", "1000")
 _PRIMARIES = 3
 _SLOTS = 16384
 _NODE_TIMEOUT_MS = 800
