@@ -17,7 +17,7 @@ from tests.faults import FaultProxy
 from tests.groups import Cluster
 from tests.leaks import child_processes, running_threads
 from tests.outages.faces import FACES, OpenFace, face_id, opening
-from tests.outages.network import QUICKLY
+from tests.outages.network import PATIENT_S, QUICKLY
 from tests.servers import Server, available_binaries
 from tests.waiting import wait_until
 
@@ -187,21 +187,21 @@ def open_face(request: pytest.FixtureRequest) -> Iterator[OpenFace]:
 @pytest.fixture
 def mem(each_url: str, conversation_id: str) -> Iterator[ConversationMemory]:
     """An empty memory, on each kind of server."""
-    with ConversationMemory(conversation_id, each_url) as memory:
+    with ConversationMemory(conversation_id, each_url, timeout_s=PATIENT_S) as memory:
         yield memory
 
 
 @pytest.fixture
 def other(each_url: str, conversation_id: str) -> Iterator[ConversationMemory]:
     """The same memory as another worker opens it: it shares no copy and no writer with `mem`."""
-    with ConversationMemory(conversation_id, each_url) as memory:
+    with ConversationMemory(conversation_id, each_url, timeout_s=PATIENT_S) as memory:
         yield memory
 
 
 @pytest.fixture
 async def async_mem(each_url: str, conversation_id: str) -> AsyncIterator[AsyncConversationMemory]:
     """An empty async memory, on each kind of server."""
-    async with AsyncConversationMemory(conversation_id, each_url) as memory:
+    async with AsyncConversationMemory(conversation_id, each_url, timeout_s=PATIENT_S) as memory:
         yield memory
 
 
@@ -210,5 +210,5 @@ async def async_other(
     each_url: str, conversation_id: str
 ) -> AsyncIterator[AsyncConversationMemory]:
     """The same memory as another worker opens it: it shares no copy and no writer."""
-    async with AsyncConversationMemory(conversation_id, each_url) as memory:
+    async with AsyncConversationMemory(conversation_id, each_url, timeout_s=PATIENT_S) as memory:
         yield memory

@@ -9,7 +9,7 @@ import pytest
 from redis_memory import ConversationMemory
 from tests.leases.faces import TENANTS, Tenant
 from tests.outages.faces import face_id, opening
-from tests.outages.network import QUICKLY
+from tests.outages.network import PATIENT_S, QUICKLY
 
 OpenTenant = Callable[..., Tenant]
 
@@ -30,5 +30,5 @@ def tenant(open_tenant: OpenTenant, name: str, each_url: str) -> Tenant:
 @pytest.fixture
 def rival(name: str, each_url: str) -> Iterator[ConversationMemory]:
     """The same conversation as another worker opens it."""
-    with ConversationMemory(name, each_url) as memory:
+    with ConversationMemory(name, each_url, timeout_s=PATIENT_S) as memory:
         yield memory
