@@ -39,12 +39,16 @@ settings.register_profile(
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 # tests of servers more than of Python: what they cover of the library, others cover as well
-_OF_SERVERS = ("scaling", "soak", "test_benchmarks.py", "test_operations_benchmark.py")
+_OF_SERVERS = (
+    *("scaling", "soak", "stateful", "test_benchmarks.py", "test_operations_benchmark.py"),
+    *("test_boundaries.py", "test_cluster_index.py", "test_groups.py", "test_restarts.py"),
+    "test_mutants.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--brief`, for another Python when all tests have passed on the first."""
-    parser.addoption("--brief", action="store_true", help="no clusters, no soak, no memory://")
+    parser.addoption("--brief", action="store_true", help="no clusters, no soak, no state machines, no memory://")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
