@@ -48,7 +48,9 @@ _OF_SERVERS = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--brief`, for another Python when all tests have passed on the first."""
-    parser.addoption("--brief", action="store_true", help="no clusters, no soak, no state machines, no memory://")
+    parser.addoption(
+        "--brief", action="store_true", help="no clusters, no soak, no state machines, no memory://"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
