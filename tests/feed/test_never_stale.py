@@ -8,16 +8,13 @@ import threading
 import time
 import uuid
 import warnings
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from redis_memory import ConversationMemory, DataLossWarning, RedisMemoryError, increment, status
-from redis_memory.link import feeds, links
 from redis_memory.memory import core_of
-from redis_memory.settings import resolve
 from tests.children import Child, exit_code, in_child
 from tests.faults import FaultProxy
 from tests.feed.listeners import has_heard, hears, knows
@@ -31,17 +28,6 @@ FEED_TIMEOUT_S = 0.4
 # for a machine that does other things as well
 GRACE_S = 1.0
 RUN_S = 3.0
-
-
-@pytest.fixture
-def feed_proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A proxy that only the feed goes through; calls go past it."""
-    with FaultProxy(server.url) as proxy:
-        address = links.address_for(resolve(proxy.url, None, None, {}), None)
-        monkeypatch.setattr(feeds, "_address", lambda *_: address)
-        # a feed of before, which somebody may still hold, goes another way
-        monkeypatch.setattr(feeds, "_feeds", weakref.WeakValueDictionary())
-        yield proxy
 
 
 def asks(face: Face, name: str) -> bool:

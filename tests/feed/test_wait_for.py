@@ -6,7 +6,6 @@ import asyncio
 import signal
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,9 +28,7 @@ from redis_memory import (
     wait_for,
     watch,
 )
-from redis_memory.link import feeds, links
 from redis_memory.memory import core_of
-from redis_memory.settings import resolve
 from tests.faults import FaultProxy
 from tests.feed.listeners import feed_threads, listening
 from tests.outages.conftest import OpenFace, OpenMemory
@@ -291,44 +288,38 @@ def test_a_restart_of_the_server_is_waited_out(
 
 
 def test_a_lost_feed_delays_a_wait_and_breaks_none(
-    server: Server, open_face: OpenFace, name: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, open_face: OpenFace, feed_proxy: FaultProxy, name: str
 ) -> None:
     """Without the feed, and with the server there, it asks every `feed_timeout_s`."""
-    with FaultProxy(server.url) as proxy, ConversationMemory(name, server.url) as other:
-        address = links.address_for(resolve(proxy.url, None, None, {}), None)
-        monkeypatch.setattr(feeds, "_address", lambda *_: address)
-        monkeypatch.setattr(feeds, "_feeds", weakref.WeakValueDictionary())
+    with ConversationMemory(name, server.url) as other:
         face = open_face(name, server.url, feed_timeout_s=0.3, timeout_s=2)
-        proxy.refuse()
+        feed_proxy.refuse()
         waiting = Waiting(face, "state", "done")
         other.state = "done"
         assert waiting.ends(SOON_S) == "done"
-        proxy.heal()
+        feed_proxy.heal()
         waiting = Waiting(face, "state", "open")
         wait_until(lambda: listening(server))
-        proxy.stall()
+        feed_proxy.stall()
         other.state = "open"
         assert waiting.ends(SOON_S + 0.3) == "open"
-        proxy.heal()
+        feed_proxy.heal()
 
 
 def test_what_happened_while_the_feed_was_lost_ends_a_wait(
-    server: Server, open_face: OpenFace, name: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, open_face: OpenFace, feed_proxy: FaultProxy, name: str
 ) -> None:
     """As soon as the feed is heard again it looks, long before it would look in any case."""
-    with FaultProxy(server.url) as proxy, ConversationMemory(name, server.url) as other:
-        address = links.address_for(resolve(proxy.url, None, None, {}), None)
-        monkeypatch.setattr(feeds, "_address", lambda *_: address)
-        monkeypatch.setattr(feeds, "_feeds", weakref.WeakValueDictionary())
+    with ConversationMemory(name, server.url) as other:
         face = open_face(name, server.url, feed_timeout_s=60, timeout_s=2)
         waiting = Waiting(face, "state", "done")
         wait_until(lambda: waiting.is_told, what="the feed")
         # so that it looks once more, and sleeps in the belief that it will be told
         other.state = "open"
-        proxy.refuse()
+        feed_proxy.refuse()
         wait_until(lambda: not waiting.is_told, what="the loss to be noticed")
         other.state = "done"
-        proxy.heal()
+        feed_proxy.heal()
         assert waiting.ends(SOON_S) == "done"
 
 
